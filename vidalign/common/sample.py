@@ -1,0 +1,180 @@
+"""Sample: one row of any benchmark, whatever the task, as one immutable record.
+
+Builders (vidalign/data/sets) make them from raw annotation files; processors, tasks and metrics read nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from vidalign.common.errors import DataError
+
+TASKS = (
+    "mc_qa",
+    "open_qa",
+    "caption",
+    "retrieval",
+    "classification",
+    "regression",
+    "moment",
+    "dialogue",
+    "textvideo",
+    "entailment",
+)
+MEDIA_KINDS = ("video", "frames", "gif", "features", "text_frames", "clips")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """Where the pictures of a Sample are.
+
+    `path` is relative to the dataset's root; `video_id` is the key in feature files. `parts` lists the video ids that
+    follow one another when one Sample spans several files (LF-VILA clips, DramaQA shots).
+    """
+
+    kind: str
+    video_id: str
+    path: str | None = None
+    fps: float | None = None
+    duration_seconds: float | None = None
+    parts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in MEDIA_KINDS:
+            raise DataError(f"media kind {self.kind!r} is not one of {', '.join(MEDIA_KINDS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subtitle:
+    """One subtitle line; `start` and `end` in seconds on the stored file's clock."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One question, caption, pair ... of a benchmark.
+
+    `uid` is `<dataset>/<split>/<native id>`, unique in its split. `span` is (start, end) in seconds on the stored file,
+    None for the whole video. Texts are raw, options in file order, `answer_idx` 0-based and None where hidden.
+    `subtitles` is None when the benchmark has none or they were not asked for, () when there is no line.
+    `meta` keeps the rest of the row and never reaches a model.
+    """
+
+    uid: str
+    dataset: str
+    split: str
+    task: str
+    media: Media | None = None
+    span: tuple[float, float] | None = None
+    question: str | None = None
+    options: tuple[str, ...] = ()
+    answer_idx: int | None = None
+    answer: str | None = None
+    answers: tuple[str, ...] = ()
+    label: float | None = None
+    qtype: str | None = None
+    subtitles: tuple[Subtitle, ...] | None = None
+    texts: tuple[str, ...] = ()
+    text_spans: tuple[tuple[float, float], ...] = ()
+    windows: tuple[tuple[float, float], ...] = ()
+    text_frames: tuple[tuple[str, ...], ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise DataError(f"{self.uid}: task {self.task!r} is not one of {', '.join(TASKS)}")
+        if self.answer_idx is not None and not 0 <= self.answer_idx < max(len(self.options), 1):
+            raise DataError(
+                f"{self.uid}: answer_idx {self.answer_idx} does not point into its {len(self.options)} options"
+            )
+        object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mappingproxy cannot be pickled; DataLoader workers under spawn need Samples to travel.
+        return _rebuild, (to_dict(self),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """What holds for every Sample of a benchmark, declared beside its builder.
+
+    `groups` maps a group name to the question types it unites (NExT-QA: Causal -> CW, CH). `headline` names the metric
+    printed first. `feature_fps` is the rate of the official feature files. `dialogue` names the rule of
+    vidalign/text/dialogue.py by which subtitles become text, None for benchmarks without dialogue.
+    `expected_counts` maps a split to its number of rows.
+    """
+
+    name: str
+    task: str
+    headline: str = "accuracy"
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    feature_fps: float = 1.0
+    dialogue: str | None = None
+    expected_counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def to_dict(sample: Sample) -> dict[str, Any]:
+    """A plain dictionary of the fields that are set; `from_dict` reads it back."""
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(sample):
+        value = getattr(sample, f.name)
+        if f.name == "meta":
+            value = dict(value)
+        elif dataclasses.is_dataclass(value):
+            value = dataclasses.asdict(value)
+        elif f.name == "subtitles" and value is not None:
+            value = [dataclasses.asdict(line) for line in value]
+        if f.name == "subtitles" or value not in (None, (), {}):
+            values[f.name] = value
+    return values
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def from_dict(values: Mapping[str, Any]) -> Sample:
+    """Rebuild a Sample; unknown fields are an error, so that a newer file is not half read."""
+    names = {f.name for f in dataclasses.fields(Sample)}
+    surplus = set(values) - names
+    if surplus:
+        raise DataError(f"{values.get('uid', '?')}: unknown sample fields {sorted(surplus)}")
+    known = {key: value if key == "meta" else _tuples(value) for key, value in values.items()}
+    if known.get("media") is not None:
+        known["media"] = Media(**{k: _tuples(v) for k, v in values["media"].items()})
+    if known.get("subtitles") is not None:
+        known["subtitles"] = tuple(Subtitle(**line) for line in values["subtitles"])
+    return Sample(**known)
+
+
+def _rebuild(values: dict[str, Any]) -> Sample:
+    return from_dict(values)
+
+
+def write_samples(path: Path, samples: Iterable[Sample]) -> None:
+    """The unified JSON Lines file: one Sample per line, sorted keys."""
+    from vidalign.common.io import atomic_write
+
+    with atomic_write(path) as file:
+        for sample in samples:
+            file.write(json.dumps(to_dict(sample), sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Read what `write_samples` wrote."""
+    samples = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            samples.append(from_dict(json.loads(line)))
+        except (json.JSONDecodeError, TypeError) as error:
+            raise DataError(f"{path}:{number}: not a sample: {error}") from error
+    return samples

@@ -1,0 +1,25 @@
+"""MediaSpec: what a model wants to see of a Sample's video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaSpec:
+    """Declared by a model, carried out by media/load.py inside the loader's workers.
+
+    kind: "features" (rows of a precomputed encoder), "frames" (decoded pictures) or "none".
+    num_frames: rows or pictures per Sample; fewer are padded with zeros where `pad` is set.
+    index_rule: a name of media/sampling.py, e.g. "uniform_floor" (index (j*n)//m).
+    feature_dim: width of a feature row, checked against the file.
+    image_px, transform: for frames; `transform` is a name of media/transforms.py.
+    """
+
+    kind: str
+    num_frames: int
+    index_rule: str = "uniform_floor"
+    pad: bool = True
+    feature_dim: int | None = None
+    image_px: int | None = None
+    transform: str | None = None

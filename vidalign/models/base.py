@@ -1,0 +1,87 @@
+"""What the runners and tasks expect of a model and its processor.
+
+A model is an nn.Module built by `from_config`; it names its abilities, and a task asks for one of them. No model inherits
+behaviour from another: sharing goes through functions and blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from vidalign.common.output import Output
+    from vidalign.common.sample import DatasetInfo, Sample
+    from vidalign.media.spec import MediaSpec
+
+# ability name -> what it promises; a task names the one it needs
+ABILITIES = {
+    "score_options": "score_options(batch) -> OptionScores",
+    "generate": "generate(batch, max_new_tokens=...) -> list[str]",
+    "embed_video": "embed_video(batch) -> Tensor (B, D)",
+    "embed_text": "embed_text(batch) -> Tensor (B, D)",
+    "classify": "classify(batch) -> Tensor (B, C)",
+    "regress": "regress(batch) -> Tensor (B,)",
+    "locate": "locate(batch) -> list of windows per Sample",
+}
+
+
+@dataclass
+class OptionScores:
+    """scores: (B, O) float, higher is better, -inf where an option does not exist. uncertainty: (B, O) in 0..1.
+
+    `extras` holds further per-sample tensors for analysis (not written to records).
+    """
+
+    scores: Tensor
+    uncertainty: Tensor | None = None
+    extras: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Processor(Protocol):
+    """A model's own step from one Sample and its media to tensors, and the collate. Runs in loader workers."""
+
+    def __call__(self, sample: Sample, media: Tensor | None, *, epoch: int = 0) -> dict[str, Any]:
+        """One item: a flat or nested dict of tensors and plain values."""
+        ...
+
+    def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch: tensors stacked or padded; always holds "uid": list[str]."""
+        ...
+
+
+class Model(Protocol):
+    """The contract of every registered model class (an nn.Module)."""
+
+    abilities: ClassVar[frozenset[str]]
+
+    @classmethod
+    def from_config(cls, config: Any) -> Model:
+        """Build from the model's own config dataclass; loads base weights, freezes what the recipe freezes."""
+        ...
+
+    def media_spec(self) -> MediaSpec:
+        """What this model sees of a video."""
+        ...
+
+    def processor(self, info: DatasetInfo, *, train: bool, seed: int) -> Processor:
+        """The processor for one benchmark; `train` decides between one true row and one row per option."""
+        ...
+
+    def supervised_counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Output.counts, known before the forward pass (for `loss_norm: tokens`)."""
+        ...
+
+    def __call__(self, batch: dict[str, Any]) -> Output:
+        """Training forward."""
+        ...
+
+    def export_state(self) -> dict[str, Tensor]:
+        """What a checkpoint stores (by default the trained part), under the released key names."""
+        ...
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Load a checkpoint's weights completely or raise CheckpointError listing every misfit."""
+        ...
