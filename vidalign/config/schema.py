@@ -1,0 +1,105 @@
+"""The blocks of a config file as dataclasses: `model`, `datasets`, `task`, `run`, `paths`.
+
+Model, dataset and task blocks have their own dataclass, found through the registry; `run` and `paths` are here. The
+`metadata` of a field is its help line, shown by `vidalign explain` and in error messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vidalign.common.options import option
+
+
+@dataclass
+class PathsConfig:
+    """Folders that differ from machine to machine; usable in other values as ${paths.data_root}."""
+
+    data_root: str = option("data", "folder that holds one folder per benchmark")
+    cache: str = option("cache", "folder for everything that can be made again (features, tiny tokenizers)")
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW on the trained parameters."""
+
+    name: str = option("adamw", "optimizer", choices=("adamw", "sgd"))
+    lr: float | None = option(None, "peak learning rate; overrides base_lr", low=0.0)
+    base_lr: float | None = option(
+        None, "peak rate for 256 samples a step: lr = base_lr * samples / 256", low=0.0
+    )
+    betas: list[float] = option([0.9, 0.999], "AdamW decay rates")
+    eps: float = option(1e-8, "AdamW epsilon", low=0.0)
+    weight_decay: float = option(0.0, "decoupled weight decay", low=0.0)
+
+
+@dataclass
+class ScheduleConfig:
+    """Learning rate over time; epochs may be fractions."""
+
+    name: str = option("constant", "registered schedule")
+    warmup_epochs: float = option(0.0, "linear warm-up from 0 over so many epochs", low=0.0)
+    min_lr: float = option(0.0, "rate at the end", low=0.0)
+
+
+@dataclass
+class RunConfig:
+    """Everything about one run that is neither model nor data."""
+
+    runner: str = option("default", "registered runner")
+    output_dir: str = option("output/run", "run folder: config, metrics, predictions, checkpoints")
+    seed: int = option(0, "names every random draw", low=0)
+    device: str = option("auto", "auto takes CUDA when there is one", choices=("auto", "cpu", "cuda"))
+    max_epochs: int = option(1, "passes over the training set", low=1)
+    max_steps: int | None = option(
+        None, "stop after so many optimizer steps, whatever max_epochs says", low=1
+    )
+    batch_size_per_gpu: int = option(8, "samples per process and micro-batch", low=1)
+    eval_batch_size_per_gpu: int | None = option(
+        None, "samples per process at evaluation; null: as in training", low=1
+    )
+    accumulate: int = option(1, "micro-batches per optimizer step", low=1)
+    optimizer: OptimizerConfig = option(OptimizerConfig, "optimizer")
+    schedule: ScheduleConfig = option(ScheduleConfig, "learning rate schedule")
+    clip_grad_norm: float | None = option(None, "largest gradient norm; null: no clipping", low=0.0)
+    precision: str = option(
+        "bf16",
+        "compute type; trained weights stay float32, fp16 uses a loss scaler",
+        choices=("fp32", "bf16", "fp16"),
+    )
+    loss_norm: str = option(
+        "official",
+        "official: mean of the micro-batches' own means; tokens: one mean over all processes and micro-batches",
+        choices=("official", "tokens"),
+    )
+    activation_checkpointing: str = option(
+        "none", "recompute activations in the backward pass", choices=("none", "torch", "fairscale")
+    )
+    compile: bool = option(False, "torch.compile the model")
+    find_unused_parameters: bool = option(False, "DDP: some trained parameters get no gradient in some steps")
+    num_workers: int = option(2, "loader processes per GPU", low=0)
+    eval_every_epochs: int = option(1, "evaluate after every so many epochs; 0: only at the end", low=0)
+    eval_before_training: bool = option(False, "evaluate once before the first step")
+    log_every_steps: int = option(10, "one line in metrics.jsonl per so many optimizer steps", low=1)
+    max_failed_share: float = option(
+        0.05, "training stops when a larger share of its media cannot be used", low=0.0, high=1.0
+    )
+    best_metric: str | None = option(
+        None, "metric that picks checkpoints/best; null: the dataset's headline metric"
+    )
+    save_full_model: bool = option(False, "checkpoints hold the frozen part too, not only what trains")
+    tensorboard: bool = option(True, "write TensorBoard events when tensorboard is installed")
+    checkpoint: str | None = option(None, "weights to start from or to evaluate (complete or error)")
+
+
+@dataclass
+class Experiment:
+    """A whole checked config. `model`, `task` and each value of `datasets` are instances of their own dataclasses."""
+
+    model: Any
+    datasets: dict[str, Any]
+    task: Any
+    run: RunConfig
+    paths: PathsConfig
+    plugins: list[str]

@@ -1,0 +1,51 @@
+"""Settings of one dataset in a config file. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vidalign.common.options import option
+
+
+@dataclass
+class ExtractConfig:
+    """How visual features are made from the videos when no feature file is given (runners/extract.py)."""
+
+    encoder: str = option(
+        "tiny", "folder or hub name of a Hugging Face CLIP vision model; tiny: a random one, for tests"
+    )
+    fps: float = option(1.0, "frames per second of video", low=0.01)
+    batch_frames: int = option(64, "frames per forward pass of the encoder", low=1)
+
+
+@dataclass
+class DatasetConfig:
+    """One benchmark: where it lies and which splits are used."""
+
+    root: str = option("???", "folder of the annotation files and features")
+    train: str | None = option(None, "split to train on; null: none")
+    eval: str | None = option(None, "split to evaluate on; null: none")
+    features: str | None = option(
+        None,
+        "feature file or store, relative to root: clipvitl14.pth (read memory-mapped) or a folder of shards",
+    )
+    extract: ExtractConfig | None = option(
+        None, "make the features from the videos first, into ${paths.cache}"
+    )
+    videos: str | None = option(
+        None, "folder of the video files, relative to root; null: the benchmark's usual place"
+    )
+    decoder: str = option(
+        "decord", "video decoder (decord: as published)", choices=("decord", "torchcodec", "pyav")
+    )
+    subtitles: bool = option(False, "put the dialogue into the prompt (benchmarks that have one)")
+    official_order: bool = option(
+        False, "How2QA: keep the file's option order (the true option is always first there)"
+    )
+    missing_features: str = option(
+        "fail",
+        "a video without features: fail counts it as wrong, zeros feeds one zero row (official)",
+        choices=("fail", "zeros"),
+    )
+    expect_counts: bool = option(False, "stop when a split has not the published number of rows")
+    max_samples: int | None = option(None, "use only the first so many rows (for trying things out)", low=1)

@@ -1,0 +1,108 @@
+"""Settings of BoViLA and LLaMA-VQA. Imports nothing heavy: config errors must be told at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vidalign.common.options import option
+
+
+@dataclass
+class LLMConfig:
+    """The frozen language model."""
+
+    path: str | None = option(None, "folder with the weights; null only with format random or tiny")
+    format: str = option(
+        "meta",
+        "meta: consolidated.NN.pth + params.json; hf: Hugging Face folder or hub name; random: the size without weights",
+        choices=("meta", "hf", "random"),
+    )
+    tokenizer: str | None = option(
+        None, "tokenizer.model (SentencePiece or tiktoken); null: beside or above the weights"
+    )
+    dtype: str = option("float16", "type of the frozen weights", choices=("float16", "bfloat16", "float32"))
+    attention: str = option(
+        "fast", "fast: fused kernels; exact: the official order of operations", choices=("fast", "exact")
+    )
+    official_rope: bool = option(
+        False, "LLaMA-3 only: rotary base 10000 as in the official code instead of the one in params.json"
+    )
+
+
+@dataclass
+class AdapterConfig:
+    """LLaMA-Adapter prompts in the attention of the last `layers` layers."""
+
+    length: int = option(10, "prompt tokens per layer", low=1)
+    layers: int | None = option(None, "layers with a prompt; null: all of them", low=1)
+    video_bias: float = option(3.5, "gate2 starts at minus this: text rows hardly look at video at first")
+    skip_lower_layers: bool = option(
+        False,
+        "allow layers < the model's: the first ones are then left out entirely, as in the official code",
+    )
+
+
+@dataclass
+class BoViLALosses:
+    """Which losses train, and their weights."""
+
+    answer: str = option("evidential", "answer loss", choices=("evidential", "ce"))
+    evidential: float = option(1.0, "weight of the evidential squared error", low=0.0)
+    regularizer: float = option(1e-9, "weight of the evidential regularizer", low=0.0)
+    vaq: float = option(0.0, "weight of question generation from video and answer", low=0.0)
+    aqa: float = option(0.0, "weight of answering the model's own question", low=0.0)
+    uncertainty_gate: bool = option(
+        False, "weigh each self-question by 1 - uncertainty (needs the evidential answer)"
+    )
+    exact: bool = option(
+        False, "official half-precision rounding inside the evidential loss (saturates; see docs)"
+    )
+
+
+@dataclass
+class BoViLAConfig:
+    """BoViLA (arXiv 2410.02768)."""
+
+    arch: str = option("bovila", "registry name")
+    size: str = option("llama_7b", "a row of vidalign/models/bovila/sizes.py")
+    llm: LLMConfig = option(LLMConfig, "the frozen language model")
+    adapter: AdapterConfig = option(AdapterConfig, "adapter prompts")
+    losses: BoViLALosses = option(BoViLALosses, "training losses")
+    num_frames: int = option(10, "visual tokens per video", low=1)
+    visual_dim: int = option(768, "width of a visual feature", low=1)
+    max_seq_len: int = option(
+        160, "longest row in tokens; longer rows are cut or refused (see `overflow`)", low=16
+    )
+    overflow: str = option(
+        "error",
+        "a row whose answer does not fit: error names the sample; official cuts it",
+        choices=("error", "official"),
+    )
+
+
+@dataclass
+class LlamaVQALosses:
+    """vqa always trains; the other two are switches (all unweighted, as published)."""
+
+    vaq: bool = option(True, "question generation from video and answer")
+    qav: bool = option(True, "video prediction from question and answer")
+    tau: float = option(100.0, "temperature of the video prediction", low=1e-6)
+
+
+@dataclass
+class LlamaVQAConfig:
+    """LLaMA-VQA / Flipped-VQA (arXiv 2310.15747)."""
+
+    arch: str = option("llama_vqa", "registry name")
+    size: str = option("llama_7b", "a row of vidalign/models/bovila/sizes.py")
+    llm: LLMConfig = option(LLMConfig, "the frozen language model")
+    adapter: AdapterConfig = option(AdapterConfig, "adapter prompts")
+    losses: LlamaVQALosses = option(LlamaVQALosses, "training losses")
+    num_frames: int = option(10, "visual tokens per video", low=1)
+    visual_dim: int = option(768, "width of a visual feature", low=1)
+    max_seq_len: int = option(128, "longest row in tokens", low=16)
+    overflow: str = option(
+        "error",
+        "a row whose answer does not fit: error names the sample; official cuts it",
+        choices=("error", "official"),
+    )

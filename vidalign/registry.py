@@ -1,0 +1,134 @@
+"""Names in YAML -> classes. Plain tables; nothing is imported before it is asked for, so listing them costs nothing.
+
+To add something in the tree, add one line here. Outside the tree, call `register` in a module named by `--plugins`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vidalign.common.errors import ConfigError, unknown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name: the class or function ("module:attribute"), its config dataclass, and one line of description.
+
+    `config` must point into a module that imports neither torch nor transformers. `abilities` (models) are listed here so
+    that a wrong pairing of task and model is told without importing the model; a test compares them with the class.
+    `needs` (tasks) is the ability the task asks for.
+    """
+
+    target: str
+    config: str | None = None
+    summary: str = ""
+    abilities: tuple[str, ...] = ()
+    needs: str | None = None
+
+
+class Registry:
+    """A table of one kind of thing."""
+
+    def __init__(self, kind: str, table: dict[str, Entry]) -> None:
+        self.kind = kind
+        self._table = dict(table)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._table))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table
+
+    def entry(self, name: str) -> Entry:
+        """The table row of `name`; an unknown name raises ConfigError with the nearest one."""
+        if name not in self._table:
+            raise ConfigError(unknown(self.kind, name, self._table))
+        return self._table[name]
+
+    def load(self, name: str) -> type:
+        """Import and return the registered class or function."""
+        return resolve(self.entry(name).target)
+
+    def config(self, name: str) -> type | None:
+        """Import and return the config dataclass, None when the thing has none."""
+        path = self.entry(name).config
+        return resolve(path) if path else None
+
+    def register(self, name: str, entry: Entry) -> None:
+        """Add a name from a plug-in; taking a name twice is an error, unless it is the very same entry."""
+        if name in self._table and self._table[name] != entry:
+            raise ConfigError(f"{self.kind} {name!r} is already registered as {self._table[name].target}")
+        self._table[name] = entry
+
+
+def resolve(path: str) -> type:
+    """ "package.module:attribute" -> the attribute."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+_SETS = "vidalign.data.sets"
+_DATASET = f"{_SETS}.config:DatasetConfig"
+
+MODELS = Registry(
+    "model",
+    {
+        "bovila": Entry(
+            "vidalign.models.bovila.model:BoViLA",
+            "vidalign.models.bovila.config:BoViLAConfig",
+            "BoViLA: LLM self-questioning with evidential answers (arXiv 2410.02768)",
+            abilities=("score_options",),
+        ),
+        "llama_vqa": Entry(
+            "vidalign.models.bovila.llama_vqa:LlamaVQA",
+            "vidalign.models.bovila.config:LlamaVQAConfig",
+            "LLaMA-VQA / Flipped-VQA: answer, question and video predicted from one another (arXiv 2310.15747)",
+            abilities=("score_options",),
+        ),
+    },
+)
+DATASETS = Registry(
+    "dataset",
+    {
+        "nextqa": Entry(f"{_SETS}.nextqa:NextQA", _DATASET, "NExT-QA multiple choice (csv)"),
+        "clips": Entry(
+            f"{_SETS}.nextqa:Clips", _DATASET, "hand-written questions over real videos, NExT-QA layout"
+        ),
+        "star": Entry(f"{_SETS}.star:Star", _DATASET, "STAR situated reasoning (json)"),
+        "how2qa": Entry(
+            f"{_SETS}.how2qa:How2QA", _DATASET, "How2QA (processed csv, authors' csv, VALUE jsonl)"
+        ),
+        "vlep": Entry(f"{_SETS}.vlep:Vlep", _DATASET, "VLEP future event prediction (jsonl)"),
+        "tvqa": Entry(f"{_SETS}.tvqa:Tvqa", _DATASET, "TVQA (jsonl, srt)"),
+        "dramaqa": Entry(f"{_SETS}.dramaqa:DramaQA", _DATASET, "DramaQA (json, shots and scenes)"),
+    },
+)
+TASKS = Registry(
+    "task",
+    {
+        "multiple_choice": Entry(
+            "vidalign.tasks.multiple_choice:MultipleChoice",
+            "vidalign.tasks.config:MultipleChoiceConfig",
+            "choose one of the options by its score",
+            needs="score_options",
+        ),
+    },
+)
+RUNNERS = Registry(
+    "runner", {"default": Entry("vidalign.runners.run:Runner", None, "the training and the evaluation loop")}
+)
+SCHEDULES = Registry(
+    "schedule",
+    {
+        "constant": Entry("vidalign.runners.schedules:constant", None, "the peak rate throughout"),
+        "warmup_cosine": Entry(
+            "vidalign.runners.schedules:warmup_cosine", None, "linear warm-up from 0, half cosine to min_lr"
+        ),
+        "warmup_linear": Entry(
+            "vidalign.runners.schedules:warmup_linear", None, "linear warm-up from 0, straight line to min_lr"
+        ),
+    },
+)
+ALL = (MODELS, DATASETS, TASKS, RUNNERS, SCHEDULES)
