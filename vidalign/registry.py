@@ -93,13 +93,9 @@ DATASETS = Registry(
     "dataset",
     {
         "nextqa": Entry(f"{_SETS}.nextqa:NextQA", _DATASET, "NExT-QA multiple choice (csv)"),
-        "clips": Entry(
-            f"{_SETS}.nextqa:Clips", _DATASET, "hand-written questions over real videos, NExT-QA layout"
-        ),
+        "clips": Entry(f"{_SETS}.nextqa:Clips", _DATASET, "hand-written questions over real videos, NExT-QA layout"),
         "star": Entry(f"{_SETS}.star:Star", _DATASET, "STAR situated reasoning (json)"),
-        "how2qa": Entry(
-            f"{_SETS}.how2qa:How2QA", _DATASET, "How2QA (processed csv, authors' csv, VALUE jsonl)"
-        ),
+        "how2qa": Entry(f"{_SETS}.how2qa:How2QA", _DATASET, "How2QA (processed csv, authors' csv, VALUE jsonl)"),
         "vlep": Entry(f"{_SETS}.vlep:Vlep", _DATASET, "VLEP future event prediction (jsonl)"),
         "tvqa": Entry(f"{_SETS}.tvqa:Tvqa", _DATASET, "TVQA (jsonl, srt)"),
         "dramaqa": Entry(f"{_SETS}.dramaqa:DramaQA", _DATASET, "DramaQA (json, shots and scenes)"),

@@ -44,9 +44,7 @@ def content_key(*parts: Any) -> str:
     """Sixteen hex digits that name the content of `parts` (JSON-serialisable values; bytes are taken as they are)."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(
-            part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
-        )
+        digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode())
         digest.update(b"\0")
     return digest.hexdigest()[:16]
 

@@ -26,9 +26,7 @@ class OptimizerConfig:
 
     name: str = option("adamw", "optimizer", choices=("adamw", "sgd"))
     lr: float | None = option(None, "peak learning rate; overrides base_lr", low=0.0)
-    base_lr: float | None = option(
-        None, "peak rate for 256 samples a step: lr = base_lr * samples / 256", low=0.0
-    )
+    base_lr: float | None = option(None, "peak rate for 256 samples a step: lr = base_lr * samples / 256", low=0.0)
     betas: list[float] = option([0.9, 0.999], "AdamW decay rates")
     eps: float = option(1e-8, "AdamW epsilon", low=0.0)
     weight_decay: float = option(0.0, "decoupled weight decay", low=0.0)
@@ -52,13 +50,9 @@ class RunConfig:
     seed: int = option(0, "names every random draw", low=0)
     device: str = option("auto", "auto takes CUDA when there is one", choices=("auto", "cpu", "cuda"))
     max_epochs: int = option(1, "passes over the training set", low=1)
-    max_steps: int | None = option(
-        None, "stop after so many optimizer steps, whatever max_epochs says", low=1
-    )
+    max_steps: int | None = option(None, "stop after so many optimizer steps, whatever max_epochs says", low=1)
     batch_size_per_gpu: int = option(8, "samples per process and micro-batch", low=1)
-    eval_batch_size_per_gpu: int | None = option(
-        None, "samples per process at evaluation; null: as in training", low=1
-    )
+    eval_batch_size_per_gpu: int | None = option(None, "samples per process at evaluation; null: as in training", low=1)
     accumulate: int = option(1, "micro-batches per optimizer step", low=1)
     optimizer: OptimizerConfig = option(OptimizerConfig, "optimizer")
     schedule: ScheduleConfig = option(ScheduleConfig, "learning rate schedule")
@@ -85,9 +79,7 @@ class RunConfig:
     max_failed_share: float = option(
         0.05, "training stops when a larger share of its media cannot be used", low=0.0, high=1.0
     )
-    best_metric: str | None = option(
-        None, "metric that picks checkpoints/best; null: the dataset's headline metric"
-    )
+    best_metric: str | None = option(None, "metric that picks checkpoints/best; null: the dataset's headline metric")
     save_full_model: bool = option(False, "checkpoints hold the frozen part too, not only what trains")
     tensorboard: bool = option(True, "write TensorBoard events when tensorboard is installed")
     checkpoint: str | None = option(None, "weights to start from or to evaluate (complete or error)")

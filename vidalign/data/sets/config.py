@@ -29,19 +29,11 @@ class DatasetConfig:
         None,
         "feature file or store, relative to root: clipvitl14.pth (read memory-mapped) or a folder of shards",
     )
-    extract: ExtractConfig | None = option(
-        None, "make the features from the videos first, into ${paths.cache}"
-    )
-    videos: str | None = option(
-        None, "folder of the video files, relative to root; null: the benchmark's usual place"
-    )
-    decoder: str = option(
-        "decord", "video decoder (decord: as published)", choices=("decord", "torchcodec", "pyav")
-    )
+    extract: ExtractConfig | None = option(None, "make the features from the videos first, into ${paths.cache}")
+    videos: str | None = option(None, "folder of the video files, relative to root; null: the benchmark's usual place")
+    decoder: str = option("decord", "video decoder (decord: as published)", choices=("decord", "torchcodec", "pyav"))
     subtitles: bool = option(False, "put the dialogue into the prompt (benchmarks that have one)")
-    official_order: bool = option(
-        False, "How2QA: keep the file's option order (the true option is always first there)"
-    )
+    official_order: bool = option(False, "How2QA: keep the file's option order (the true option is always first there)")
     missing_features: str = option(
         "fail",
         "a video without features: fail counts it as wrong, zeros feeds one zero row (official)",

@@ -51,12 +51,8 @@ class BoViLALosses:
     regularizer: float = option(1e-9, "weight of the evidential regularizer", low=0.0)
     vaq: float = option(0.0, "weight of question generation from video and answer", low=0.0)
     aqa: float = option(0.0, "weight of answering the model's own question", low=0.0)
-    uncertainty_gate: bool = option(
-        False, "weigh each self-question by 1 - uncertainty (needs the evidential answer)"
-    )
-    exact: bool = option(
-        False, "official half-precision rounding inside the evidential loss (saturates; see docs)"
-    )
+    uncertainty_gate: bool = option(False, "weigh each self-question by 1 - uncertainty (needs the evidential answer)")
+    exact: bool = option(False, "official half-precision rounding inside the evidential loss (saturates; see docs)")
 
 
 @dataclass
@@ -70,9 +66,7 @@ class BoViLAConfig:
     losses: BoViLALosses = option(BoViLALosses, "training losses")
     num_frames: int = option(10, "visual tokens per video", low=1)
     visual_dim: int = option(768, "width of a visual feature", low=1)
-    max_seq_len: int = option(
-        160, "longest row in tokens; longer rows are cut or refused (see `overflow`)", low=16
-    )
+    max_seq_len: int = option(160, "longest row in tokens; longer rows are cut or refused (see `overflow`)", low=16)
     overflow: str = option(
         "error",
         "a row whose answer does not fit: error names the sample; official cuts it",
