@@ -16,8 +16,8 @@ from vidalign.common.errors import ConfigError, unknown
 class Entry:
     """One name: the class or function ("module:attribute"), its config dataclass, and one line of description.
 
-    `config` must point into a module that imports neither torch nor transformers. `abilities` (models) are listed here so
-    that a wrong pairing of task and model is told without importing the model; a test compares them with the class.
+    `config` must point into a module that imports neither torch nor transformers. `abilities` (models) are listed here,
+    so that a wrong pairing of task and model is told without importing the model; a test compares them with the class.
     `needs` (tasks) is the ability the task asks for.
     """
 

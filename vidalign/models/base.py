@@ -1,6 +1,7 @@
 """What the runners and tasks expect of a model and its processor.
 
-A model is an nn.Module built by `from_config`; it names its abilities, and a task asks for one of them. No model inherits
+A model is an nn.Module built by `from_config`; it names its abilities, and a task asks for one of them. No model
+inherits
 behaviour from another: sharing goes through functions and blocks.
 """
 

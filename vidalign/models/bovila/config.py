@@ -14,7 +14,7 @@ class LLMConfig:
     path: str | None = option(None, "folder with the weights; null only with format random or tiny")
     format: str = option(
         "meta",
-        "meta: consolidated.NN.pth + params.json; hf: Hugging Face folder or hub name; random: the size without weights",
+        "meta: consolidated.NN.pth + params.json; hf: Hugging Face folder or hub name; random: no weights",
         choices=("meta", "hf", "random"),
     )
     tokenizer: str | None = option(
