@@ -26,6 +26,11 @@ class Output:
     sums: frozenset[str] = frozenset()
     logs: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def total(self) -> Tensor:
+        """Plain sum of the weighted losses: the scalar that is trained."""
+        return sum(self.losses.values())
+
 
 def to_device(batch: Any, device: torch.device | str) -> Any:
     """Copy every tensor in nested dicts, lists and tuples to `device`; everything else passes through."""
