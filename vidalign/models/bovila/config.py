@@ -35,7 +35,9 @@ class AdapterConfig:
 
     length: int = option(10, "prompt tokens per layer", low=1)
     layers: int | None = option(None, "layers with a prompt; null: all of them", low=1)
-    video_bias: float = option(3.5, "gate2 starts at minus this: text rows hardly look at video at first")
+    video_bias: float | None = option(
+        3.5, "gate2 starts at minus this: text rows hardly look at video at first; null: single gate, no bias (LLaMA-3)"
+    )
     skip_lower_layers: bool = option(
         False,
         "allow layers < the model's: the first ones are then left out entirely, as in the official code",

@@ -1,0 +1,87 @@
+"""Which positions of a training batch need logits, and where sampled questions go.
+
+Made on the CPU by the collate, so that a step on a GPU never waits for a data-dependent size.
+
+Shape letters: R rows of a stream (B samples x O options), T positions, N supervised positions, M sampled question
+positions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def plan_training(
+    batch: dict[str, Any], *, streams: tuple[str, ...], max_seq_len: int, questions: bool = False
+) -> dict[str, Any]:
+    """For each stream: rows_N (flat positions whose logits are needed), target_N (the next token, its ignored value
+    where none is supervised), masked_N (bool: inside the supervised span), sample_N (row of the batch). With
+    `questions` also "question": read_M (indices into the vaq rows_N), write_M (flat positions of the vqa input), counts
+    and seeds per sample.
+    """
+    plan: dict[str, Any] = {}
+    extra: dict[str, Tensor | None] = dict.fromkeys(streams)
+    if questions:
+        plan["question"], extra["vaq"] = _plan_questions(batch, max_seq_len)
+    for name in streams:
+        plan[name] = _plan_stream(batch[name], ignored=-1 if name == "qav" else 0, also=extra[name])
+    if questions:
+        flat = plan["question"].pop("read_flat")
+        plan["question"]["read_M"] = torch.searchsorted(plan["vaq"]["rows_N"], flat)
+    return plan
+
+
+def _plan_stream(stream: dict[str, Any], *, ignored: int, also: Tensor | None) -> dict[str, Tensor]:
+    labels_RT = stream["labels"].flatten(0, 1).cpu()
+    span_RT = stream["mask"].flatten(0, 1).cpu() > 0 if "mask" in stream else labels_RT != ignored
+    next_label = torch.full_like(labels_RT, ignored)
+    next_label[:, :-1] = labels_RT[:, 1:]
+    next_span = torch.zeros_like(span_RT)
+    next_span[:, :-1] = span_RT[:, 1:]
+    wanted = (next_span | (next_label != ignored)).flatten()
+    if also is not None:
+        wanted[also] = True
+    rows_N = wanted.nonzero()[:, 0]
+    return {
+        "rows_N": rows_N,
+        "target_N": next_label.flatten()[rows_N],
+        "masked_N": next_span.flatten()[rows_N],
+        "sample_N": rows_N // labels_RT.shape[1],
+    }
+
+
+def _plan_questions(batch: dict[str, Any], max_seq_len: int) -> tuple[dict[str, Any], Tensor]:
+    """Where each sample's question is read (vaq rows from its question prefix on) and written (vqa input).
+
+    Kept: row p of the VAQ logits predicts token p + 1, so the pasted text starts with the second question token and
+    ends with what follows the end-of-sequence token; the place of the first sample's question is used for all.
+    [train_edl_vaq_aqa_nogate]
+    """
+    width = {name: batch[name]["ids"].shape[-1] for name in ("vqa", "vaq")}
+    start = int(batch["question_start"][0])
+    read, write, counts = [], [], []
+    for b, (prefix, count) in enumerate(zip(batch["vaq_prefix"].tolist(), batch["question_len"].tolist(), strict=True)):
+        # Kept: a question that does not fit ends the replacement, for all later samples too. [train_aqa_overflow]
+        if prefix + count > max_seq_len or start + count > max_seq_len:
+            break
+        step = torch.arange(count)
+        # A batch trimmed to its longest row may be narrower than max_seq_len; positions past it carry no text in
+        # either.
+        inside = (prefix + step < width["vaq"]) & (start + step < width["vqa"])
+        step = step[inside]
+        read.append(b * width["vaq"] + prefix + step)
+        write.append(b * width["vqa"] + start + step)
+        counts.append(len(step))
+    empty = torch.empty(0, dtype=torch.long)
+    seeds = batch["noise_seed"].tolist() if "noise_seed" in batch else list(range(len(batch["vaq_prefix"])))
+    flat = torch.cat(read) if read else empty
+    question = {
+        "read_flat": flat,
+        "write_M": torch.cat(write) if write else empty,
+        "counts": counts,
+        "seeds": seeds[: len(counts)],
+    }
+    return question, flat

@@ -1,0 +1,151 @@
+"""The part BoViLA and LLaMA-VQA share: a frozen LM that reads visual tokens between its words.
+
+Shape letters: B samples, O options, R rows, T positions, D width, F frames, E width of a visual feature, V vocabulary,
+N selected positions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import repeat
+from torch import Tensor, nn
+
+from vidalign.backbones.llm import FrozenCausalLM, load_hf
+from vidalign.backbones.meta_llama import build_llama, llama_config, load_meta, read_params
+from vidalign.backbones.video_prompts import VideoPrompts, embed_with_video
+from vidalign.common.errors import ConfigError
+from vidalign.models.bovila.sizes import SIZES
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+class VideoLM(nn.Module):
+    """Video features and token rows -> hidden states -> logits at chosen positions.
+
+    `exact` runs every stream in a pass of its own and computes all logits, as the official code does; otherwise streams
+    travel as one batch and logits exist only where they are needed.
+    """
+
+    def __init__(self, llm: FrozenCausalLM, adapter: VideoPrompts, *, exact: bool = False) -> None:
+        super().__init__()
+        self.llm, self.adapter, self.exact = llm, adapter, exact
+
+    def video(self, video_BFE: Tensor) -> tuple[Tensor, Tensor]:
+        """-> (visual tokens (B, F, D) in the LM's dtype, projected features (B, F, D) in float32)."""
+        projected = self.adapter.project(video_BFE)
+        return self.adapter.tokens(projected, dtype=self.llm.dtype), projected
+
+    def embed(self, stream: dict[str, Tensor], tokens_BFD: Tensor) -> Tensor:
+        """A stream's rows as embeddings (B*O, T, D), the visual tokens in their place."""
+        num_options = stream["ids"].shape[1]
+        start_R = repeat(stream["video_start"], "b -> (b o)", o=num_options)
+        tokens_RFD = repeat(tokens_BFD, "b f d -> (b o) f d", o=num_options)
+        return embed_with_video(self.llm, stream["ids"].flatten(0, 1), tokens_RFD, start_R)
+
+    def hidden(self, embedded: list[Tensor], bias_starts: list[Tensor | None]) -> list[Tensor]:
+        """Embeddings of several streams -> their final hidden states.
+
+        bias_starts: per stream the first video column of each row, None where text rows get no video bias.
+        """
+        if self.exact:
+            return [self._pass(x, start) for x, start in zip(embedded, bias_starts, strict=True)]
+        width = max(x.shape[1] for x in embedded)
+        # Trailing padding cannot influence earlier positions: attention is causal.
+        rows = torch.cat([F.pad(x, (0, 0, 0, width - x.shape[1])) for x in embedded])
+        no_bias = [
+            x.new_full((x.shape[0],), -1, dtype=torch.long) if start is None else start
+            for x, start in zip(embedded, bias_starts, strict=True)
+        ]
+        hidden = self._pass(rows, torch.cat(no_bias)).split([x.shape[0] for x in embedded])
+        return [h[:, : x.shape[1]] for h, x in zip(hidden, embedded, strict=True)]
+
+    def logits(self, hidden_RTD: Tensor, rows_N: Tensor) -> Tensor:
+        """Logits (N, V) at flat positions of (R, T)."""
+        if self.exact:
+            return self.llm.logits(hidden_RTD).flatten(0, 1)[rows_N]
+        return self.llm.logits(hidden_RTD.flatten(0, 1)[rows_N])
+
+    def _pass(self, x_RTD: Tensor, start_R: Tensor | None) -> Tensor:
+        return self.llm(x_RTD, prompts=self.adapter.prompts(dtype=self.llm.dtype, video_start_R=start_R))
+
+    def checkpoint_blocks(self) -> list[nn.Module]:
+        """The modules that activation checkpointing wraps."""
+        return list(self.llm.body.layers)
+
+
+def build_video_lm(config: Any, *, dtype: torch.dtype | None) -> VideoLM:
+    """From BoViLAConfig or LlamaVQAConfig. `dtype` of the frozen weights overrides `llm.dtype`."""
+    lm = _load_language_model(config, dtype or DTYPES[config.llm.dtype])
+    num_layers = lm.config.num_hidden_layers
+    prompted = config.adapter.layers or num_layers
+    if prompted > num_layers:
+        raise ConfigError(f"model.adapter.layers: {prompted}, but the language model has only {num_layers} layers")
+    if prompted < num_layers and not config.adapter.skip_lower_layers:
+        # Changed: the official code leaves the lower layers out without a word; no published run does that.
+        raise ConfigError(
+            f"model.adapter.layers: {prompted}, but the language model has {num_layers} layers, and layers without a "
+            f"prompt are left out entirely. Set it to {num_layers} (or null), or say "
+            "model.adapter.skip_lower_layers: true"
+        )
+    exact = config.llm.attention == "exact"
+    llm = FrozenCausalLM(lm, exact=exact, keep_last=prompted)
+    adapter = VideoPrompts(
+        dim=llm.dim,
+        num_heads=llm.num_heads,
+        num_layers=num_layers,
+        num_prompted=prompted,
+        prompt_length=config.adapter.length,
+        num_frames=config.num_frames,
+        visual_dim=config.visual_dim,
+        video_bias=config.adapter.video_bias,
+    )
+    return VideoLM(llm, adapter, exact=exact)
+
+
+def _load_language_model(config: Any, dtype: torch.dtype) -> nn.Module:
+    size = SIZES[config.size]
+    if config.llm.format == "random":
+        if not size:
+            raise ConfigError(f"model.size: {config.size!r} needs weights; format random needs a named size")
+        return build_llama(
+            llama_config(size, vocab_size=size["vocab_size"], official_rope=config.llm.official_rope), dtype=dtype
+        )
+    if config.llm.path is None:
+        raise ConfigError("model.llm.path is missing: the folder of the language model (or model.llm.format: random)")
+    if config.llm.format == "meta":
+        _compare_size(config.size, size, read_params(Path(config.llm.path)), where=f"{config.llm.path}/params.json")
+        return load_meta(config.llm.path, dtype=dtype, official_rope=config.llm.official_rope)
+    lm = load_hf(config.llm.path, dtype=dtype)
+    found = {
+        "dim": lm.config.hidden_size,
+        "n_layers": lm.config.num_hidden_layers,
+        "n_heads": lm.config.num_attention_heads,
+    }
+    _compare_size(config.size, size, found, where=config.llm.path)
+    return lm
+
+
+def _compare_size(name: str, size: dict[str, Any], found: dict[str, Any], *, where: str) -> None:
+    different = {k: (size[k], found[k]) for k in ("dim", "n_layers", "n_heads") if k in size and size[k] != found[k]}
+    if different:
+        told = ", ".join(f"{k} {want} but {got} in the file" for k, (want, got) in different.items())
+        raise ConfigError(f"model.size: {name!r} has {told} ({where}); name the right size or say size: from_file")
+
+
+def find_tokenizer(config: Any) -> Path | None:
+    """The tokenizer file of the config: `llm.tokenizer`, else tokenizer.model beside or above the weights."""
+    if config.llm.tokenizer is not None:
+        return Path(config.llm.tokenizer)
+    if config.llm.path is None:
+        return None
+    folder = Path(config.llm.path)
+    for place in (folder / "tokenizer.model", folder.parent / "tokenizer.model"):
+        if place.is_file():
+            return place
+    raise ConfigError(
+        f"model.llm.tokenizer: no tokenizer.model in {folder} or {folder.parent}; give the file's path there"
+    )
