@@ -1,0 +1,112 @@
+"""Processes under torchrun: start and end of the group, DDP, and the few sums the training loop needs.
+
+Everything works without a group as world size 1. Backend: nccl with CUDA, gloo on the CPU.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from vidalign.common import dist
+from vidalign.common.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+# At the end of an evaluation the first process waits for the slowest one without exchanging anything before.
+PATIENCE = timedelta(hours=2)
+
+
+def pick_device(wish: str) -> torch.device:
+    """`auto`, `cpu` or `cuda` -> this process's device."""
+    import torch
+
+    if wish == "cpu" or (wish == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError("run.device: cuda is asked for, but PyTorch sees no GPU; use run.device=cpu or auto")
+    index = dist.local_rank()
+    if index >= torch.cuda.device_count():
+        raise ConfigError(
+            f"process {index} of this machine has no GPU of its own ({torch.cuda.device_count()} visible); start fewer "
+            "processes (GPUS=...) or use run.device=cpu"
+        )
+    return torch.device("cuda", index)
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the group that torchrun describes in the environment, leave it at the end; nothing to do without one."""
+    import torch
+    import torch.distributed as torch_dist
+
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2 or torch_dist.is_initialized():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch_dist.init_process_group("nccl", timeout=PATIENCE, device_id=device)
+    else:
+        torch_dist.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        torch_dist.destroy_process_group()
+
+
+def wrap(model: nn.Module, *, device: torch.device, find_unused_parameters: bool = False) -> nn.Module:
+    """DDP around the model when there is more than one process; the first process's weights go to all."""
+    if dist.world_size() == 1:
+        return model
+    from torch.nn.parallel import DistributedDataParallel
+
+    return DistributedDataParallel(
+        model,
+        device_ids=[device] if device.type == "cuda" else None,
+        find_unused_parameters=find_unused_parameters,
+        gradient_as_bucket_view=True,
+    )
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model itself, whether DDP is around it or not."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def synced(model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+    """DDP exchanges gradients only in the last micro-batch of a step."""
+    return nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Elementwise sum over all processes; the tensor itself when there is one."""
+    if dist.world_size() > 1:
+        import torch.distributed as torch_dist
+
+        torch_dist.all_reduce(values)
+    return values
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """Every process's value, in rank order, on every process."""
+    if dist.world_size() == 1:
+        return [value]
+    import torch.distributed as torch_dist
+
+    values: list[Any] = [None] * dist.world_size()
+    torch_dist.all_gather_object(values, value)
+    return values
+
+
+def same_everywhere(value: Any, what: str) -> None:
+    """Raise TrainingError unless every process has the same value; for what would otherwise end in a silent hang."""
+    values = gather_objects(value)
+    if any(other != values[0] for other in values):
+        raise TrainingError(f"{what} differs between the processes: {values}; they would wait for each other for ever")

@@ -1,0 +1,68 @@
+"""Which parameters train, with which optimizer and which peak rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from vidalign.common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+    from vidalign.config.schema import OptimizerConfig
+
+
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Name -> parameter of everything that trains, in the order in which optimizer states are stored.
+
+    A model that has `trained_parameters()` decides names and order itself (those of its released checkpoints);
+    otherwise they are the module's own.
+    """
+    if hasattr(model, "trained_parameters"):
+        return dict(model.trained_parameters())
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def learning_rate(config: OptimizerConfig, *, samples_per_step: int) -> float:
+    """The peak rate: `lr`, or `base_lr` for 256 samples scaled to the samples of one optimizer step."""
+    if config.lr is not None:
+        return config.lr
+    if config.base_lr is None:
+        raise ConfigError(
+            "run.optimizer: neither lr nor base_lr is set; give lr (the peak rate) or base_lr (the rate per 256 "
+            "samples of a step)"
+        )
+    return config.base_lr * samples_per_step / 256
+
+
+def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, *, lr: float) -> Optimizer:
+    """One group with every trained parameter.
+
+    Kept: the decay acts on all of them, gates and embeddings included; in BoViLA all have two dimensions or more, for
+    which the official grouping decays everything. [golden: train_two_epochs]
+    """
+    import torch
+
+    if not parameters:
+        raise ConfigError("model: nothing is trained (every parameter is frozen); use evaluate.py")
+    named = list(parameters.items())
+    if config.name == "sgd":
+        return torch.optim.SGD(named, lr=lr, weight_decay=config.weight_decay)
+    if len(config.betas) != 2:
+        raise ConfigError(f"run.optimizer.betas: {config.betas} has {len(config.betas)} numbers, AdamW takes two")
+    on_gpu = all(parameter.is_cuda for parameter in parameters.values())
+    return torch.optim.AdamW(
+        named, lr=lr, betas=tuple(config.betas), eps=config.eps, weight_decay=config.weight_decay, fused=on_gpu or None
+    )
+
+
+def load_optimizer_state(optimizer: Optimizer, state: dict) -> None:
+    """Load a stored optimizer state.
+
+    Files written with older timm have an empty first group beside the one that holds everything; the empty groups go
+    before loading (spec bovila, section 8).
+    """
+    groups = [group for group in state["param_groups"] if group["params"]]
+    optimizer.load_state_dict({**state, "param_groups": groups})

@@ -1,0 +1,42 @@
+"""Learning rate over time. A schedule is a plain function of the position in the run, counted in epochs.
+
+`position` = epoch + iteration / iterations per epoch, where an iteration is one micro-batch. The training loop asks
+only at the first micro-batch of an optimizer step, as the official BoViLA loop does (spec bovila, section 5).
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def constant(position: float, *, peak: float, min_lr: float, warmup_epochs: float, epochs: float) -> float:
+    """The peak rate after a linear warm-up from 0."""
+    return _warmup(position, peak, warmup_epochs) if position < warmup_epochs else peak
+
+
+def warmup_cosine(position: float, *, peak: float, min_lr: float, warmup_epochs: float, epochs: float) -> float:
+    """Linear warm-up from 0 to `peak`, then half a cosine down to `min_lr` at the end of the last epoch.
+
+    The first update has rate 0. Source: BoViLA and its parents (MAE's schedule). [golden: lr_schedule_and_frames]
+    """
+    if position < warmup_epochs:
+        return _warmup(position, peak, warmup_epochs)
+    return min_lr + (peak - min_lr) * 0.5 * (1.0 + math.cos(math.pi * _progress(position, warmup_epochs, epochs)))
+
+
+def warmup_linear(position: float, *, peak: float, min_lr: float, warmup_epochs: float, epochs: float) -> float:
+    """Linear warm-up from 0 to `peak`, then a straight line down to `min_lr` at the end of the last epoch."""
+    if position < warmup_epochs:
+        return _warmup(position, peak, warmup_epochs)
+    return peak + (min_lr - peak) * _progress(position, warmup_epochs, epochs)
+
+
+def _warmup(position: float, peak: float, warmup_epochs: float) -> float:
+    return peak * position / warmup_epochs
+
+
+def _progress(position: float, warmup_epochs: float, epochs: float) -> float:
+    """0 at the end of the warm-up, 1 at the end of the run; 1 also when the warm-up fills the whole run."""
+    if epochs <= warmup_epochs:
+        return 1.0
+    return min((position - warmup_epochs) / (epochs - warmup_epochs), 1.0)

@@ -1,0 +1,269 @@
+"""The one training loop: CPU, one GPU, several processes.
+
+    for batch: out = model(batch); sum of out.losses -> backward; every `accumulate` batches one optimizer step
+
+Nothing here asks the device for a number except when a log line is written (Meters.averages).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vidalign.common import dist
+from vidalign.common.errors import TrainingError
+from vidalign.common.output import to_device
+from vidalign.runners.distributed import same_everywhere, sum_over_processes, synced, unwrap
+from vidalign.runners.meters import Meters
+from vidalign.runners.progress import Callback, LoopSettings, Progress
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from torch.amp import GradScaler
+    from torch.optim import Optimizer
+
+    from vidalign.common.output import Output
+
+
+def train(
+    model: nn.Module,
+    loader: Iterable[dict[str, Any]],
+    optimizer: Optimizer,
+    *,
+    lr_at: Callable[[float], float],
+    settings: LoopSettings,
+    device: torch.device | str = "cpu",
+    scaler: GradScaler | None = None,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    callbacks: Iterable[Callback] = (),
+    progress: Progress | None = None,
+) -> list[dict[str, float]]:
+    """Train from `progress` to the end; returns each epoch's averages {"lr", "loss", loss names ..., log names ...}.
+
+    loader: sized; yields {"batch": dict or None, "failures": [(uid, reason) objects]} on the CPU; a list will do.
+    lr_at: position in epochs -> learning rate; asked at the first micro-batch of each step.
+    Raises TrainingError: non-finite loss, too many failed media.
+    """
+    import torch
+
+    assert isinstance(loader, Sized), "the loader must have a length: the schedule counts in epochs"
+    same_everywhere(len(loader), "the number of micro-batches per epoch")
+    if len(loader) < settings.accumulate:
+        raise TrainingError(
+            f"an epoch has {len(loader)} micro-batches, fewer than run.accumulate={settings.accumulate}: no step would "
+            "be taken; lower run.accumulate or run.batch_size_per_gpu"
+        )
+    progress = progress or Progress()
+    loop = _Loop(model, optimizer, settings, torch.device(device), scaler, autocast, progress)
+    history = []
+    for epoch in range(progress.epoch, settings.max_epochs):
+        if loop.finished:
+            break
+        progress.epoch, progress.iteration = epoch, 0
+        if hasattr(loader, "set_epoch"):
+            loader.set_epoch(epoch)
+        history.append(_epoch(loop, loader, lr_at, tuple(callbacks)))
+        for callback in callbacks:
+            callback.on_epoch(progress, history[-1])
+    return history
+
+
+def _epoch(
+    loop: _Loop, loader: Any, lr_at: Callable[[float], float], callbacks: tuple[Callback, ...]
+) -> dict[str, float]:
+    """One pass over the loader; returns its averages."""
+    settings, progress = loop.settings, loop.progress
+    loop.model.train()
+    whole, window = Meters(loop.device), Meters(loop.device)
+    for group in groups(loop.usable(loader), settings.accumulate):
+        lr = loop.set_rate(lr_at(progress.epoch + progress.iteration / len(loader)))
+        if len(group) < settings.accumulate:
+            # Kept: micro-batches left over at the epoch's end are seen by the averages and not trained on; the official
+            # loop computes their gradient and throws it away. [golden: train_two_epochs]
+            loop.look(group, lr, window)
+            break
+        loop.step(group, lr, window)
+        if loop.device.type == "cpu" and dist.world_size() == 1:
+            window.check()
+        for callback in callbacks:
+            callback.on_step(progress)
+        if progress.step % settings.log_every_steps == 0:
+            line = _close(window, into=whole)
+            for callback in callbacks:
+                callback.on_line(progress, line)
+        if loop.finished:
+            break
+    _close(window, into=whole)
+    return whole.averages()
+
+
+def _close(window: Meters, *, into: Meters) -> dict[str, float]:
+    """The window's averages as numbers (the device is asked here); its observations move on to the epoch's."""
+    values = window.averages()
+    into.merge(window)
+    window.reset()
+    return values
+
+
+def groups(entries: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` consecutive entries; the last may be shorter."""
+    group: list[Any] = []
+    for entry in entries:
+        group.append(entry)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+@dataclass
+class _Batch:
+    """One micro-batch on the CPU; `real` is False for a stand-in that takes part with weight 0."""
+
+    data: dict[str, Any]
+    real: bool = True
+
+
+@dataclass
+class _Loop:
+    """What stays the same from step to step."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    settings: LoopSettings
+    device: torch.device
+    scaler: GradScaler | None
+    autocast: Callable[[], AbstractContextManager[Any]]
+    progress: Progress
+
+    @property
+    def finished(self) -> bool:
+        return self.settings.max_steps is not None and self.progress.step >= self.settings.max_steps
+
+    def usable(self, loader: Any) -> Iterator[_Batch]:
+        """The loader's batches, failures counted. A batch without one usable sample is replaced by the one before it,
+        with weight 0: with several processes every one must take part in every exchange."""
+        previous, failed = None, 0
+        for entry in loader:
+            data, failures = entry["batch"], entry.get("failures", ())
+            self.progress.failures.update({failure.uid: failure.reason for failure in failures})
+            failed += len(failures)
+            size = len(failures) + (len(data.get("uid", ())) if data else 0)
+            if failed > self.settings.max_failed_share * size * len(loader):
+                raise TrainingError(self._too_many(failed, size * len(loader)))
+            if data is not None:
+                previous = data
+            elif previous is None:
+                raise TrainingError(f"no sample of the first batch can be used:\n{self._reasons()}")
+            yield _Batch(previous, real=data is not None)
+
+    def set_rate(self, lr: float) -> float:
+        """Give the optimizer its learning rate; a group may have a factor of its own."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr * group.get("lr_scale", 1.0)
+        return lr
+
+    def step(self, batches: list[_Batch], lr: float, window: Meters) -> None:
+        """One optimizer step over its micro-batches; observations go into `window`."""
+        from torch.nn.utils import clip_grad_norm_
+
+        self.optimizer.zero_grad(set_to_none=True)
+        weights = self._weights(batches)
+        for index, batch in enumerate(batches):
+            with synced(self.model, last=index == len(batches) - 1):
+                self._micro(batch, weights[index] if weights else None, lr, window)
+
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        if self.settings.clip_grad_norm is not None:
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            window.add({"grad_norm": clip_grad_norm_(trained, self.settings.clip_grad_norm).detach()})
+        if self.scaler is not None:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        self.progress.step += 1
+        self.progress.iteration += len(batches)
+
+    def _micro(self, batch: _Batch, weights: dict[str, Tensor] | None, lr: float, window: Meters) -> None:
+        """Forward and backward of one micro-batch."""
+        data = to_device(batch.data, self.device)
+        with self.autocast():
+            output = self.model(data)
+        losses = output.losses
+        if weights is None:
+            loss = sum(losses.values())
+            share = loss * (float(batch.real) / self.settings.accumulate)
+        else:
+            losses = {name: loss * _weight(name, output, weights, batch) for name, loss in losses.items()}
+            loss = sum(losses.values())
+            share = loss * dist.world_size()  # DDP takes the mean of the processes' gradients; the weights want a sum
+        (share if self.scaler is None else self.scaler.scale(share)).backward()
+
+        if batch.real or weights is not None:
+            self._observe(losses, loss, lr, window, parts=weights is not None)
+            window.add({name: value.detach() for name, value in output.logs.items()})
+            window.watch(loss, list(data.get("uid", ())))
+        self.progress.samples += len(data.get("uid", ())) * batch.real
+
+    def look(self, batches: list[_Batch], lr: float, window: Meters) -> None:
+        """Losses of micro-batches that are not trained on."""
+        import torch
+
+        if self.settings.loss_norm == "tokens":
+            return
+        for batch in batches:
+            if not batch.real:
+                continue
+            with torch.no_grad(), self.autocast():
+                losses = unwrap(self.model)(to_device(batch.data, self.device)).losses
+            loss = sum(losses.values())
+            self._observe(losses, loss, lr, window, parts=False)
+            window.watch(loss, list(batch.data.get("uid", ())))
+
+    def _observe(self, losses: dict[str, Tensor], loss: Tensor, lr: float, window: Meters, *, parts: bool) -> None:
+        """With parts, an observation is a share of its step, so `accumulate` of them make one value."""
+        scale = float(self.settings.accumulate) if parts else 1.0
+        values = {name: value.detach() * scale for name, value in losses.items()}
+        window.add({**values, "loss": loss.detach() * scale}, parts=parts)
+        window.add({"lr": lr})
+
+    def _weights(self, batches: list[_Batch]) -> list[dict[str, Tensor]] | None:
+        """loss_norm tokens: per micro-batch, loss name -> its items / the items of the step over all processes."""
+        import torch
+
+        if self.settings.loss_norm == "official":
+            return None
+        counts = [unwrap(self.model).supervised_counts(batch.data) for batch in batches]
+        names = sorted(counts[0])
+        rows = [
+            [float(count[name]) * batch.real for name in names] for count, batch in zip(counts, batches, strict=True)
+        ]
+        table = torch.tensor(rows, dtype=torch.float64).to(self.device)
+        total = sum_over_processes(table.sum(dim=0))
+        shares = (table / total.clamp(min=1)).float()
+        return [dict(zip(names, row.unbind(), strict=True)) for row in shares]
+
+    def _too_many(self, failed: int, total: int) -> str:
+        return (
+            f"{failed} of about {total} samples of an epoch cannot be used, more than run.max_failed_share="
+            f"{self.settings.max_failed_share}; mend the files or raise the share:\n{self._reasons()}"
+        )
+
+    def _reasons(self) -> str:
+        lines = [f"  {uid}: {reason}" for uid, reason in list(self.progress.failures.items())[:5]]
+        return "\n".join(lines)
+
+
+def _weight(name: str, output: Output, weights: dict[str, Tensor], batch: _Batch) -> Tensor | float:
+    """Sums over samples add up without division; means over items weigh by their share of the items."""
+    if name in output.sums:
+        return float(batch.real)
+    if name not in weights:
+        raise TrainingError(f"run.loss_norm=tokens: the model's supervised_counts() has no count for its loss {name!r}")
+    return weights[name]
