@@ -1,0 +1,108 @@
+"""NExT-QA multiple choice (specification benchmarks, section 1), and `clips`, hand-written questions in its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from glob import escape
+from typing import Any, ClassVar
+
+from vidalign.common.errors import DataError
+from vidalign.common.sample import DatasetInfo, Media, Sample
+from vidalign.data.sets.base import Builder, Row, read_csv, read_json, read_json_rows
+
+_OPTIONS = ("a0", "a1", "a2", "a3", "a4")
+_COLUMNS = ("video", "question", "answer", "qid", "type", *_OPTIONS)
+_GROUPS = {"Causal": ("CW", "CH"), "Temporal": ("TN", "TC", "TP"), "Descriptive": ("DC", "DL", "DO", "DB")}
+
+
+class NextQA(Builder):
+    """`<split>.csv` (or the processed `<split>.json` of SeViLA / ViLA), `map_vid_vidorID.json`."""
+
+    info = DatasetInfo(
+        name="nextqa",
+        task="mc_qa",
+        groups=_GROUPS,
+        expected_counts={"train": 34132, "val": 4996, "test": 8564},
+    )
+    type_numbers: ClassVar = {"CH": 1, "CW": 2, "TN": 3, "TC": 4, "TP": 5, "DL": 6, "DC": 7, "DO": 8}
+
+    def rows_of(self, split: str) -> Iterable[Row]:
+        """csv rows; where there is only the processed json, its texts are turned back into the raw ones."""
+        path = self.file(f"{split}.csv", f"{split}.json")
+        return read_csv(path, _COLUMNS) if path.suffix == ".csv" else map(_raw, read_json_rows(path))
+
+    def sample(self, row: Row, split: str) -> Sample:
+        """uid `nextqa/<split>/<video>_<qid>`; the whole video."""
+        options = row.texts(_OPTIONS)
+        answer = row.index_in("answer", len(options))
+        video = row.text("video")
+        return Sample(
+            uid=self.uid(split, f"{video}_{row.text('qid')}"),
+            dataset=self.info.name,
+            split=split,
+            task="mc_qa",
+            media=self.video(row, video),
+            question=row.text("question"),
+            options=options,
+            answer_idx=answer,
+            answer=None if answer is None else options[answer],
+            qtype=row.text("type"),
+            meta=row.rest(_COLUMNS),
+        )
+
+    def video(self, row: Row, video: str) -> Media:
+        """`<folder>/<video>.mp4` by the map of VidOR folders, `<video>.mp4` without a map."""
+        if "path" in row.values:
+            return self.media(video, row.text("path"))
+        if self._map and video not in self._map and not self.config.features:
+            raise row.error("video", f"not in {self.root / 'map_vid_vidorID.json'}; use the map of the same release")
+        return self.media(video, f"{self._map.get(video, video)}.mp4")
+
+    @cached_property
+    def _map(self) -> dict[str, str]:
+        path = self.root / "map_vid_vidorID.json"
+        return read_json(path) if path.is_file() else {}
+
+
+def _raw(row: Row) -> Row:
+    """Undo the processing of SeViLA / ViLA: qid `<type>_<video>_<n>`, "?" and "." appended, video as a path."""
+    parts = row.text("qid").rsplit("_", 2)
+    if len(parts) != 3:
+        raise row.error("qid", "<type>_<video>_<number> expected")
+    values: dict[str, Any] = dict(row.values)
+    values |= {"type": parts[0], "video": parts[1], "qid": parts[2], "path": f"{row.text('video')}.mp4"}
+    values |= {"question": row.text("question").removesuffix("?")}
+    values |= {name: row.text(name).removesuffix(".") for name in _OPTIONS}
+    return Row(row.file, row.place, row.index, values)
+
+
+class Clips(NextQA):
+    """`clips/<split>.csv`, `clips/map_vid_file.json`, `videos/`, all under the root."""
+
+    info = DatasetInfo(name="clips", task="mc_qa", groups=_GROUPS)
+
+    def rows_of(self, split: str) -> Iterable[Row]:
+        """csv rows in NExT-QA's columns."""
+        return read_csv(self.file(f"clips/{split}.csv"), _COLUMNS)
+
+    def video(self, row: Row, video: str) -> Media:
+        """The file named by the map; a video outside the map is looked for by its stem.
+
+        A file that does not exist is no error here: its questions count as wrong, with the reason in the record.
+        """
+        name = self._files.get(video)
+        if name is None:
+            found = sorted(self.media_root.glob(f"{escape(video)}.*")) if self.media_root.is_dir() else []
+            name = found[0].name if found else f"{video}.mp4"
+        return self.media(video, name)
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        path = self.root / "clips" / "map_vid_file.json"
+        if not path.is_file():
+            return {}
+        files = read_json(path)
+        if not isinstance(files, dict):
+            raise DataError(f"{path}: an object from video to file name expected")
+        return files
