@@ -1,7 +1,7 @@
 """Subtitles -> the dialogue line of a prompt, by the rule of each benchmark; and the .srt reader.
 
-Source: official Flipped-VQA / BoViLA loaders (specification bovila, section 4.6). A line is kept when it ends inside the
-window and starts inside it or spans its start; lines that outlast the window are dropped.
+Source: official Flipped-VQA / BoViLA loaders (specification bovila, section 4.6). A line is kept when it ends inside
+the window and starts inside it or spans its start; lines that outlast the window are dropped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Sample as the official loaders present it: their field names, padded to max_seq_len (specification bovila, 4.3-4.4).
+"""A Sample as the official loaders present it: their field names, padded to max_seq_len (specification bovila, 4.4).
 
 For comparing with the official code and for analysis; training and evaluation read PromptProcessor.collate.
 """

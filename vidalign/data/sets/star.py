@@ -1,0 +1,71 @@
+"""STAR situated reasoning (specification benchmarks, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.data.sets.base import Builder, Row, read_json_rows
+
+_TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
+# Ground-truth graphs; large, and never to be seen by a model.
+_GRAPHS = ("situations", "question_program")
+
+
+class Star(Builder):
+    """`STAR_<split>.json`; videos `<video_id>.mp4`.
+
+    Headline "accuracy" is the micro average, which BoViLA and LLaMA-VQA call Total; the mean of the four types, which
+    the challenge and ViLA report, stands beside it as the macro average.
+    """
+
+    info = DatasetInfo(
+        name="star",
+        task="mc_qa",
+        groups={name: (name,) for name in _TYPES},
+        expected_counts={"train": 45731, "val": 7098, "test": 7377},
+    )
+    type_numbers: ClassVar = {name: number for number, name in enumerate(_TYPES, start=1)}
+
+    def rows_of(self, split: str) -> Iterable[Row]:
+        """Items of the json list."""
+        return read_json_rows(self.file(f"STAR_{split}.json"))
+
+    def sample(self, row: Row, split: str) -> Sample:
+        """Options in the order of their choice_id; the answer is located by its text."""
+        native = row.text("question_id")
+        kind = native.split("_")[0]
+        if kind not in _TYPES:
+            raise row.error("question_id", f"it must begin with one of {', '.join(_TYPES)}")
+        options = self._options(row)
+        answer = row.text("answer") if row.has("answer") else None
+        if answer is not None and answer not in options:
+            raise row.error("answer", f"not one of the choices {list(options)}")
+        video = row.text("video_id")
+        return Sample(
+            uid=self.uid(split, native),
+            dataset=self.info.name,
+            split=split,
+            task="mc_qa",
+            media=self.media(video, f"{video}.mp4"),
+            span=row.span("start", "end"),
+            question=row.text("question"),
+            options=options,
+            answer_idx=None if answer is None else options.index(answer),
+            answer=answer,
+            qtype=kind,
+            meta=row.rest((*_GRAPHS, "video_id", "start", "end", "question", "choices", "answer")),
+        )
+
+    @staticmethod
+    def _options(row: Row) -> tuple[str, ...]:
+        choices = row.get("choices")
+        if not isinstance(choices, list) or not all(
+            isinstance(c, dict) and "choice_id" in c and "choice" in c for c in choices
+        ):
+            raise row.error("choices", "a list of {choice_id, choice} expected")
+        ordered = sorted(choices, key=lambda choice: choice["choice_id"])
+        if len({choice["choice_id"] for choice in ordered}) != len(ordered):
+            raise row.error("choices", "every choice_id may occur once only")
+        return tuple(str(choice["choice"]) for choice in ordered)
