@@ -9,7 +9,8 @@ from typing import Any
 def option(default: Any, text: str, **limits: Any) -> Any:
     """A dataclass field with a help line.
 
-    A class as `default` makes a fresh instance, a list or dict is copied. Limits: `choices`, `low`, `high` (inclusive).
+    A class as `default` makes a fresh instance, a list or dict is copied. Limits: `choices`, `low`, `high` (inclusive),
+    `registry` (the kind of a registry whose names are legal).
     """
     metadata = {"help": text, **limits}
     if isinstance(default, list | dict):

@@ -6,10 +6,11 @@ Model, dataset and task blocks have their own dataclass, found through the regis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vidalign.common.options import option
+from vidalign.common.paths import missing
 
 
 @dataclass
@@ -36,7 +37,7 @@ class OptimizerConfig:
 class ScheduleConfig:
     """Learning rate over time; epochs may be fractions."""
 
-    name: str = option("constant", "registered schedule")
+    name: str = option("constant", "learning rate rule, see `vidalign list schedules`", registry="schedule")
     warmup_epochs: float = option(0.0, "linear warm-up from 0 over so many epochs", low=0.0)
     min_lr: float = option(0.0, "rate at the end", low=0.0)
 
@@ -45,7 +46,7 @@ class ScheduleConfig:
 class RunConfig:
     """Everything about one run that is neither model nor data."""
 
-    runner: str = option("default", "registered runner")
+    runner: str = option("default", "training and evaluation loops, see `vidalign list runners`", registry="runner")
     output_dir: str = option("output/run", "run folder: config, metrics, predictions, checkpoints")
     seed: int = option(0, "names every random draw", low=0)
     device: str = option("auto", "auto takes CUDA when there is one", choices=("auto", "cpu", "cuda"))
@@ -84,10 +85,29 @@ class RunConfig:
     tensorboard: bool = option(True, "write TensorBoard events when tensorboard is installed")
     checkpoint: str | None = option(None, "weights to start from or to evaluate (complete or error)")
 
+    def problems(self) -> list[tuple[str, str]]:
+        """Rules between the values above: (key, sentence)."""
+        found = []
+        if self.schedule.warmup_epochs > self.max_epochs:
+            text = f"the warm-up is longer than the run ({self.max_epochs} epochs). Lower it or raise run.max_epochs."
+            found.append(("schedule.warmup_epochs", text))
+        if len(self.optimizer.betas) != 2 or not all(0 <= one < 1 for one in self.optimizer.betas):
+            found.append(("optimizer.betas", "two numbers from 0 up to, not including, 1. Write e.g. [0.9, 0.95]."))
+        return found
+
+    def missing_files(self) -> list[tuple[str, str]]:
+        """Files that are not where the config says: (key, sentence)."""
+        text = missing(self.checkpoint) if self.checkpoint is not None else None
+        return [("checkpoint", f"{text} Give the path of a checkpoint, or null.")] if text else []
+
 
 @dataclass
 class Experiment:
-    """A whole checked config. `model`, `task` and each value of `datasets` are instances of their own dataclasses."""
+    """A whole checked config. `model`, `task` and each value of `datasets` are instances of their own dataclasses.
+
+    `path` is the file it came from; `sources` tells for each dotted key that was written where ("file:line" or
+    "--options"); everything else is a default.
+    """
 
     model: Any
     datasets: dict[str, Any]
@@ -95,3 +115,5 @@ class Experiment:
     run: RunConfig
     paths: PathsConfig
     plugins: list[str]
+    path: str = ""
+    sources: dict[str, str] = field(default_factory=dict)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from vidalign.common.options import option
+from vidalign.common.paths import missing
 
 
 @dataclass
@@ -41,3 +43,20 @@ class DatasetConfig:
     )
     expect_counts: bool = option(False, "stop when a split has not the published number of rows")
     max_samples: int | None = option(None, "use only the first so many rows (for trying things out)", low=1)
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Rules between the values above: (key, sentence)."""
+        if self.features is not None and self.extract is not None:
+            return [("extract", "`features` names a file and `extract` makes one. Remove one of the two (null).")]
+        return []
+
+    def missing_files(self) -> list[tuple[str, str]]:
+        """Folders and files that are not where the config says: (key, sentence)."""
+        if text := missing(self.root, folder=True):
+            return [("root", f"{text} Give the folder of the benchmark, or set paths.data_root.")]
+        found = []
+        for name, folder in (("features", False), ("videos", True)):
+            value = getattr(self, name)
+            if value is not None and (text := missing(Path(self.root) / value, folder=folder)):
+                found.append((name, f"{text} Correct the path (it is relative to root)."))
+        return found

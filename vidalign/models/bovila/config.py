@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
+from vidalign.common.errors import unknown
 from vidalign.common.options import option
+from vidalign.common.paths import missing
+from vidalign.models.bovila.sizes import SIZES
 
 
 @dataclass
 class LLMConfig:
     """The frozen language model."""
 
-    path: str | None = option(None, "folder with the weights; null only with format random or tiny")
+    path: str | None = option(None, "folder with the weights; null only with format random")
     format: str = option(
         "meta",
         "meta: consolidated.NN.pth + params.json; hf: Hugging Face folder or hub name; random: no weights",
@@ -27,6 +32,24 @@ class LLMConfig:
     official_rope: bool = option(
         False, "LLaMA-3 only: rotary base 10000 as in the official code instead of the one in params.json"
     )
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Rules between the values above: (key, sentence)."""
+        if self.path is None and self.format != "random":
+            return [("path", f"format {self.format} needs the weights. Give their folder, or write format: random.")]
+        return []
+
+    def missing_files(self) -> list[tuple[str, str]]:
+        """Weights and tokenizer that are not where the config says: (key, sentence)."""
+        found = []
+        if self.path is not None and self.format == "meta":
+            found += [("path", text) for text in _missing_shards(Path(self.path))]
+        hub_name = self.format == "hf" and re.fullmatch(r"[\w.-]+/[\w.-]+", self.path or "")
+        if self.path is not None and self.format == "hf" and not hub_name and (text := missing(self.path, folder=True)):
+            found.append(("path", f"{text} Give a Hugging Face folder or a hub name."))
+        if self.tokenizer is not None and (text := missing(self.tokenizer)):
+            found.append(("tokenizer", f"{text} Give the path of tokenizer.model."))
+        return found
 
 
 @dataclass
@@ -56,6 +79,13 @@ class BoViLALosses:
     uncertainty_gate: bool = option(False, "weigh each self-question by 1 - uncertainty (needs the evidential answer)")
     exact: bool = option(False, "official half-precision rounding inside the evidential loss (saturates; see docs)")
 
+    def problems(self) -> list[tuple[str, str]]:
+        """Rules between the values above: (key, sentence)."""
+        if self.uncertainty_gate and self.answer != "evidential":
+            text = "the gate needs the evidential answer's uncertainty. Write answer: evidential, or switch it off."
+            return [("uncertainty_gate", text)]
+        return []
+
 
 @dataclass
 class BoViLAConfig:
@@ -74,6 +104,10 @@ class BoViLAConfig:
         "a row whose answer does not fit: error names the sample; official cuts it",
         choices=("error", "official"),
     )
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Rules between the values above: (key, sentence)."""
+        return _size_problems(self)
 
 
 @dataclass
@@ -102,3 +136,40 @@ class LlamaVQAConfig:
         "a row whose answer does not fit: error names the sample; official cuts it",
         choices=("error", "official"),
     )
+
+    def problems(self) -> list[tuple[str, str]]:
+        """Rules between the values above: (key, sentence)."""
+        return _size_problems(self)
+
+
+def _size_problems(config: BoViLAConfig | LlamaVQAConfig) -> list[tuple[str, str]]:
+    """What does not fit the language model's size."""
+    if config.size not in SIZES:
+        return [("size", f"{unknown('size', config.size, SIZES)} Choose one of them.")]
+    found = []
+    depth, layers = SIZES[config.size].get("n_layers"), config.adapter.layers
+    if depth is not None and layers is not None:
+        if layers > depth:
+            found.append(("adapter.layers", f"{config.size} has {depth} layers. Write {depth}, or null for all."))
+        if layers < depth and not config.adapter.skip_lower_layers:
+            text = (
+                f"{config.size} has {depth} layers; with {layers} the first {depth - layers} would be left out. "
+                f"Write {depth} or null, or allow it with model.adapter.skip_lower_layers: true."
+            )
+            found.append(("adapter.layers", text))
+    if config.num_frames >= config.max_seq_len:
+        text = f"{config.num_frames} video tokens leave no room in max_seq_len {config.max_seq_len}. Lower it."
+        found.append(("num_frames", text))
+    if config.llm.official_rope and depth is not None and "rope_theta" not in SIZES[config.size]:
+        text = f"{config.size} has rotary base 10000 anyway; this is for LLaMA-3. Remove it."
+        found.append(("llm.official_rope", text))
+    return found
+
+
+def _missing_shards(folder: Path) -> list[str]:
+    """What a folder in Meta's format lacks."""
+    if text := missing(folder, folder=True):
+        return [f"{text} Give the folder with consolidated.*.pth and params.json."]
+    lacking = [name for name in ("consolidated.*.pth", "params.json") if not any(folder.glob(name))]
+    hint = " It looks like a Hugging Face folder: write format: hf." if (folder / "config.json").is_file() else ""
+    return [f"{folder} holds no {name}.{hint} Give the folder with Meta's files." for name in lacking]

@@ -1,0 +1,24 @@
+# Sourced by the other scripts. GPUS (processes per machine, default 1) and NNODES (machines, default 1) come from the
+# environment; with several machines also NODE_RANK, MASTER_ADDR, MASTER_PORT.
+# One process needs neither torchrun nor a GPU.
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PYTHON=python
+[ ! -x .venv/bin/python ] || PYTHON=.venv/bin/python
+
+launch() { # launch FILE.py ARGUMENTS...
+  local gpus=${GPUS:-1} nodes=${NNODES:-1}
+  if [ "$nodes" -gt 1 ]; then
+    "$PYTHON" -m torch.distributed.run --nnodes "$nodes" --nproc_per_node "$gpus" --node_rank "${NODE_RANK:?}" \
+      --master_addr "${MASTER_ADDR:?}" --master_port "${MASTER_PORT:-29500}" "$@"
+  elif [ "$gpus" -gt 1 ]; then
+    "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$gpus" "$@"
+  else
+    "$PYTHON" "$@"
+  fi
+}
+
+run_folder() { # run_folder CONFIG [key=value ...]: where a training with these settings writes
+  local config=$1
+  shift
+  "$PYTHON" -m vidalign config "$config" --get run.output_dir --options "$@"
+}

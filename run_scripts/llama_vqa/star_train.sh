@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# LLaMA-VQA 7B on star: train, then evaluate the best checkpoint.
+#   [GPUS=8] bash run_scripts/llama_vqa/star_train.sh [key=value ...]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
+launch train.py --cfg-path configs/llama_vqa/star_train.yaml --options "$@"
+folder=$(run_folder configs/llama_vqa/star_train.yaml "$@")
+launch evaluate.py --cfg-path configs/llama_vqa/star_eval.yaml \
+  --options "$@" "run.checkpoint=$folder/checkpoints/best.pth" "run.output_dir=$folder/eval"

@@ -1,0 +1,107 @@
+"""One YAML file -> plain values, and the line of every key. Mistakes of the YAML itself are found here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vidalign.common.paths import missing
+from vidalign.config.problems import Problem
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 with numbers like 1e-5, which the standard reads as text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+@dataclass
+class Document:
+    """Values of one file and, for each dotted key, its "file:line"."""
+
+    path: Path
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+
+
+def parse_value(text: str) -> Any:
+    """The value of `a.b=TEXT` on the command line; raises ValueError when it is not YAML."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(_plain(error)) from error
+
+
+def read(path: Path, asked_by: str, key: str) -> tuple[Document, list[Problem]]:
+    """Read one file. `asked_by` and `key` are the place that named it; what cannot be read gives an empty document."""
+    document = Document(path)
+    if sentence := missing(path):
+        return document, [Problem(asked_by, key, f"{sentence} Correct the path.")]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return document, [Problem(asked_by, key, f"cannot read {path}: {error}. Give a YAML text file.")]
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return document, []
+        if not isinstance(node, yaml.MappingNode):
+            advice = "is not a block of keys. A config has the blocks model, datasets, task, run, paths."
+            return document, [Problem(_place(path, node), "", f"the file {advice}")]
+        problems = _walk(node, "", document)
+        document.values = loader.construct_document(node)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        return document, [Problem(f"{path}:{line}", "", f"malformed YAML: {_plain(error)}. {_advice(text, line)}")]
+    finally:
+        loader.dispose()
+    return document, problems
+
+
+def _walk(node: yaml.Node, prefix: str, document: Document) -> list[Problem]:
+    """Note the place of every key below `node`; report keys that stand twice."""
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    problems: list[Problem] = []
+    seen: dict[str, int] = {}
+    for key, value in node.value:
+        name = str(key.value)
+        dotted = f"{prefix}{name}"
+        line = key.start_mark.line + 1
+        if name in seen and name != "<<":
+            text = f"the key stands twice in this block, first in line {seen[name]}. Remove one of the two."
+            problems.append(Problem(f"{document.path}:{line}", dotted, text))
+        seen.setdefault(name, line)
+        document.places[dotted] = f"{document.path}:{line}"
+        problems += _walk(value, f"{dotted}.", document)
+    return problems
+
+
+def _place(path: Path, node: yaml.Node) -> str:
+    return f"{path}:{node.start_mark.line + 1}"
+
+
+def _plain(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or error).splitlines()[0]
+
+
+def _advice(text: str, line: int) -> str:
+    """The usual cause of what is wrong in or just above this line."""
+    lines = text.splitlines()
+    near = lines[max(0, line - 2) : line]
+    if any("\t" in one for one in near):
+        return "Indent with spaces, not tabs."
+    if any(re.search(r"[{\[,]\s*[^\"']*\$\{", one) for one in near):
+        return 'Inside { } or [ ] write interpolations in quotes: "${paths.data_root}/star".'
+    if any(re.search(r"[{\[]", one) for one in near):
+        return "Check that every { and [ is closed."
+    return "Check the indentation and that each key has `: ` behind it."
