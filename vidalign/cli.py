@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vidalign.common.errors import ConfigError, UserError
+from vidalign.common.errors import ConfigError, UserError, unknown
 
 USER_MISTAKE = 2  # exit code of a mistake that the user can mend; 1 stays with Python's own tracebacks
 
@@ -78,21 +78,90 @@ def _add_changes(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `vidalign`; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="vidalign", description="Look around: what there is, and what a config says.")
+    given = _parser().parse_args(argv)
+    try:
+        return guarded(lambda: given.run(given))
+    except BrokenPipeError:  # `vidalign list | head`
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vidalign",
+        description="See what there is, what a config says, and whether its files are there.",
+        epilog="Training and evaluation: python train.py --help, python evaluate.py --help.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    listing = commands.add_parser("list", help="everything a config can name: models, datasets, tasks, ...")
-    listing.add_argument("kind", nargs="?", help="only one kind, e.g. models")
-    listing.set_defaults(run=_list)
+    one = commands.add_parser("list", help="what a config can name: models, datasets, tasks, runners, schedules")
+    one.add_argument("kind", nargs="?", help="only one kind, e.g. models")
+    one.add_argument("--plugins", nargs="*", default=[], metavar="MODULE", help="modules or .py files to import first")
+    one.set_defaults(run=_list)
 
-    given = parser.parse_args(argv)
-    return guarded(lambda: given.run(given))
+    one = commands.add_parser("explain", help="a key's type, default, limits and meaning; or all keys of a block")
+    one.add_argument("key", help="e.g. run.optimizer.lr, model.adapter, warmup_epochs")
+    one.add_argument("--plugins", nargs="*", default=[], metavar="MODULE", help="modules or .py files to import first")
+    one.set_defaults(run=_explain)
+
+    one = commands.add_parser("config", help="every value of a config with its source (default, file:line, --options)")
+    one.add_argument("path", metavar="YAML")
+    one.add_argument("--get", metavar="KEY", help="print the value of this key only")
+    one.add_argument("--yaml", action="store_true", help="print the whole config as one YAML file")
+    _add_changes(one)
+    one.set_defaults(run=_config)
+
+    one = commands.add_parser("check", help="like the start of a run: is the config right, are data and weights there")
+    one.add_argument("path", metavar="YAML")
+    _add_changes(one)
+    one.set_defaults(run=_check)
+    return parser
 
 
 def _list(given: argparse.Namespace) -> None:
-    from vidalign import registry
+    from vidalign.config.explain import listing
 
-    for table in registry.ALL:
-        print(table.kind)
-        for name in table:
-            print(f"  {name:<18} {table.entry(name).summary}")
+    _import_plugins(given.plugins)
+    print(listing(given.kind))
+
+
+def _explain(given: argparse.Namespace) -> None:
+    from vidalign.config.explain import explain
+
+    _import_plugins(given.plugins)
+    print(explain(given.key))
+
+
+def _config(given: argparse.Namespace) -> None:
+    from vidalign.config.load import load, resolved_yaml, values_with_sources
+    from vidalign.config.problems import show
+
+    experiment = load(given.path, given.options, given.plugins, allow_missing=True)
+    rows = values_with_sources(experiment)
+    if given.get is not None:
+        values = {key: value for key, value, _ in rows}
+        if given.get not in values:
+            raise ConfigError(unknown("key", given.get, values))
+        print(values[given.get])
+    elif given.yaml:
+        print(resolved_yaml(experiment), end="")
+    else:
+        shown = [(key, show(value, 200), source) for key, value, source in rows]
+        widths = [min(40, max(len(row[column]) for row in shown)) for column in (0, 1)]
+        for key, value, source in shown:
+            print(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {source}")
+
+
+def _check(given: argparse.Namespace) -> None:
+    from vidalign.config.load import check_files, load
+
+    experiment = load(given.path, given.options, given.plugins)
+    check_files(experiment)
+    print(f"{given.path}: no mistake found; every file it names is there")
+
+
+def _import_plugins(names: list[str]) -> None:
+    from vidalign.config.plugins import import_plugins
+    from vidalign.config.problems import raise_all
+
+    raise_all(import_plugins(names, None), "the plug-ins")
