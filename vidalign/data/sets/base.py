@@ -105,7 +105,6 @@ class Builder:
 
     info: ClassVar[DatasetInfo]
     type_numbers: ClassVar[Mapping[str, int]] = {}
-    feature_names: ClassVar[tuple[str, ...]] = ("clipvitl14.pth",)
 
     def __init__(self, config: DatasetConfig) -> None:
         self.config = config
@@ -123,18 +122,8 @@ class Builder:
 
     @property
     def feature_path(self) -> Path | None:
-        """The configured feature file or store, None when none is configured; a missing one is a DataError."""
-        if self.config.features is None:
-            return None
-        path = self.root / self.config.features
-        known = [path, *(path.with_name(name) for name in self.feature_names if path.name in self.feature_names)]
-        for candidate in known:
-            if candidate.exists():
-                return candidate
-        raise DataError(
-            f"datasets.{self.info.name}.features: {path} does not exist; make it with data_prep/extract_features.py "
-            "or set `extract` instead of `features`"
-        )
+        """The configured feature file or store, None when none is configured (FeatureStore.open checks it)."""
+        return self.root / self.config.features if self.config.features else None
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """The annotation rows of a split, in file order."""

@@ -31,7 +31,6 @@ class How2QA(Builder):
     """
 
     info = DatasetInfo(name="how2qa", task="mc_qa")
-    feature_names = ("clipvitl14.pth", "clipvitl14_split.pth")
     authors_counts: ClassVar = {"train": 35405, "val": 2852, "test_public": 2937}
 
     def rows_of(self, split: str) -> Iterable[Row]:
