@@ -1,0 +1,96 @@
+"""SampleDataset: one Sample -> its media -> the processor's item. Runs inside loader workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vidalign.common.errors import MediaError, UserError
+from vidalign.common.sample import Sample
+
+if TYPE_CHECKING:
+    from vidalign.media.load import LoadedMedia
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A Sample whose media cannot be used; `reason` goes into its prediction record."""
+
+    uid: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A user's mistake found in a worker; the loader raises it in the main process, without the worker's traceback."""
+
+    error: UserError
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A processor's item and the media loader's note about unusual media, None where there is none."""
+
+    item: dict[str, Any]
+    uid: str
+    note: str | None = None
+    kept_frames: tuple[dict[str, float], ...] = ()
+
+
+class _Loader(Protocol):
+    def load(self, sample: Sample) -> LoadedMedia: ...
+
+
+class _Processor(Protocol):
+    def __call__(self, sample: Sample, media: Any, *, epoch: int = 0) -> dict[str, Any]: ...
+
+    def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]: ...
+
+
+class SampleDataset:
+    """Samples by (index, epoch). The epoch only names random draws, so items depend on no worker, rank or restart.
+
+    Nothing is opened before the first item, so that readers live in the worker that uses them.
+    """
+
+    def __init__(self, samples: Sequence[Sample], processor: _Processor, media_loader: _Loader) -> None:
+        self.samples = samples
+        self.processor = processor
+        self.media_loader = media_loader
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: tuple[int, int]) -> Loaded | Failure | Stop:
+        """The item, or Failure when the media cannot be used, or Stop for a mistake that must end the run."""
+        index, epoch = key
+        sample = self.samples[index]
+        try:
+            media = self.media_loader.load(sample)
+            item = self.processor(sample, media.tensor, epoch=epoch)
+        except MediaError as error:
+            return Failure(sample.uid, str(error))
+        except UserError as error:
+            return Stop(error)
+        except Exception as error:
+            error.add_note(f"while preparing sample {sample.uid}")
+            raise
+        return Loaded(item, sample.uid, media.note, media.kept_frames)
+
+    def collate(self, entries: Sequence[Loaded | Failure | Stop]) -> dict[str, Any] | Stop:
+        """{"batch": the processor's batch or None when all failed, "failures": [...], "notes": {uid: text}, ...}.
+
+        "uids" lists every sample of the batch in order, failed ones too; "kept_frames" maps uid to the frames used.
+        """
+        stop = next((entry for entry in entries if isinstance(entry, Stop)), None)
+        if stop is not None:
+            return stop
+        loaded = [entry for entry in entries if isinstance(entry, Loaded)]
+        return {
+            "batch": self.processor.collate([entry.item for entry in loaded]) if loaded else None,
+            "uids": [entry.uid for entry in entries],
+            "failures": [entry for entry in entries if isinstance(entry, Failure)],
+            "notes": {entry.uid: entry.note for entry in loaded if entry.note is not None},
+            "kept_frames": {entry.uid: entry.kept_frames for entry in loaded if entry.kept_frames},
+        }

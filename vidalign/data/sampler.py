@@ -1,0 +1,114 @@
+"""Which Samples a process sees, and when. Both samplers yield batches of (index, epoch) for SampleDataset.
+
+The order depends on (seed, epoch) only: not on the number of loader workers, not on a restart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from vidalign.common.errors import TrainingError
+from vidalign.common.rng import draw_seed
+
+Key = tuple[int, int]
+
+
+class TrainSampler:
+    """Batches of one training epoch for one rank; resumable at the position that was really consumed.
+
+    All ranks have the same number of samples: the shuffled list is filled up with its own beginning to a multiple of
+    `world`, as torch's DistributedSampler does, and dealt out in turn. The last batch may be smaller (nothing is
+    dropped). The loader calls `consume` for every batch that it has handed over, so prefetched ones do not count.
+    """
+
+    def __init__(self, num_samples: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        assert num_samples > 0 and batch_size > 0 and 0 <= rank < world, (num_samples, batch_size, rank, world)
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.epoch = 0
+        self.consumed = 0
+        self._per_rank = math.ceil(num_samples / world)
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, the same on every rank."""
+        return math.ceil(self._per_rank / self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Start epoch `epoch` from its beginning; staying in the current one keeps the position."""
+        if epoch != self.epoch:
+            self.epoch, self.consumed = epoch, 0
+
+    @property
+    def consumed_batches(self) -> int:
+        """Batches of the current epoch that were handed over."""
+        return math.ceil(self.consumed / self.batch_size)
+
+    def consume(self, count: int) -> None:
+        """Note that `count` samples of this rank were handed over."""
+        self.consumed += count
+
+    def order(self) -> list[int]:
+        """This rank's sample indices of the current epoch, from its beginning."""
+        import torch
+
+        generator = torch.Generator().manual_seed(draw_seed(self.seed, self.epoch, "", "order"))
+        shuffled = torch.randperm(self.num_samples, generator=generator).tolist()
+        missing = self._per_rank * self.world - self.num_samples
+        padded = shuffled + (shuffled * math.ceil(missing / self.num_samples))[:missing]
+        return padded[self.rank :: self.world]
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        mine = self.order()
+        for start in range(self.consumed, len(mine), self.batch_size):
+            yield [(index, self.epoch) for index in mine[start : start + self.batch_size]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch and position (samples consumed by all ranks together), and what they are valid for."""
+        return {
+            "epoch": self.epoch,
+            "consumed": self.consumed * self.world,
+            "num_samples": self.num_samples,
+            "seed": self.seed,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken. Another number of ranks is allowed: the position is rounded down then.
+
+        Another seed or number of samples is a TrainingError, because the position would mean other samples.
+        """
+        for name in ("num_samples", "seed"):
+            if state[name] != getattr(self, name):
+                raise TrainingError(
+                    f"cannot resume: the checkpoint was made with {name} = {state[name]}, this run has "
+                    f"{getattr(self, name)}; use the same data and seed, or start from its weights with run.checkpoint"
+                )
+        self.epoch = state["epoch"]
+        self.consumed = state["consumed"] // self.world
+
+
+class EvalSampler:
+    """Batches of one rank at evaluation: every sample exactly once over all ranks, in order, nothing padded.
+
+    Ranks may have different numbers of batches (also none); no collective may stand inside the loop.
+    """
+
+    def __init__(self, num_samples: int, *, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        assert batch_size > 0 and 0 <= rank < world, (batch_size, rank, world)
+        self._mine = range(rank, num_samples, world)
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Batches of this rank."""
+        return math.ceil(len(self._mine) / self.batch_size)
+
+    def consume(self, count: int) -> None:
+        """Nothing to note: evaluation starts over."""
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for start in range(0, len(self._mine), self.batch_size):
+            yield [(index, 0) for index in self._mine[start : start + self.batch_size]]
