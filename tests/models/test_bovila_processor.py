@@ -9,8 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidalign.common.errors import DataError, MediaError
-from vidalign.common.sample import DatasetInfo, Sample, Subtitle
 from vidalign.data.sets.config import DatasetConfig
 from vidalign.media.features import FeatureStore
 from vidalign.media.load import MediaLoader
@@ -18,7 +16,7 @@ from vidalign.media.spec import MediaSpec
 from vidalign.models.bovila.fields import row_fields, stack_fields
 from vidalign.models.bovila.processor import PromptProcessor, RowForm
 from vidalign.registry import DATASETS
-from vidalign.text.tokenizers import load_tokenizer, tiny_tokenizer
+from vidalign.text.tokenizers import load_tokenizer
 
 CASES = [
     *(f"data_{n}" for n in ("star", "star_truncated", "how2qa", "dramaqa", "tvqa_nosub", "tvqa_sub")),

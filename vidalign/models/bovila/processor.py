@@ -8,31 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vidalign.common.errors import DataError, MediaError
+from vidalign.common.errors import ConfigError, DataError, MediaError
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.models.bovila.plan import plan_training
 from vidalign.models.bovila.prompts import LETTERS, Texts, texts_of
 from vidalign.models.bovila.rows import RowMaker
+from vidalign.models.bovila.sizes import SIZES
 from vidalign.text.pack import Row, frame_labels, pad_stack, shorten, stack, text_labels
-from vidalign.text.tokenizers import Tokenizer
+from vidalign.text.tokenizers import Tokenizer, load_tokenizer, tiny_tokenizer
 
 STREAMS = ("vqa", "vaq", "qav")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowForm:
-    """How closely the rows follow the official loaders.
+    """What is made beyond the usual, mostly to follow the official loaders closely.
 
-    all_streams: make every stream at evaluation too (only vqa is scored). vaq_per_option: there, one vaq row per option
+    questions: plan where sampled questions are read and written in training (aqa). all_streams: make every stream at evaluation too (only vqa is scored). vaq_per_option: there, one vaq row per option
     instead of one for the true answer (LLaMA-VQA; benchmarks with dialogue always). official_positions: find positions
     by the first hit of a token. pad_to_max: pad to max_seq_len instead of the batch's longest row.
     """
 
+    questions: bool = False
     all_streams: bool = False
     vaq_per_option: bool = False
     official_positions: bool = False
@@ -113,7 +117,7 @@ class PromptProcessor:
         uid: list[str]; video (B, F, D) float32; answer_idx (B,), -1 where hidden; num_options, noise_seed,
         question_start, question_len, and with vaq rows vaq_prefix (B,), all int64. Per stream a dict: ids, labels
         (B, O, S), lengths (B, O), 0 for an option that does not exist, video_start (B,). ids are 0 at placeholders and
-        padding; labels 0 (qav: -1) where nothing is supervised.
+        padding; labels 0 (qav: -1) where nothing is supervised. In training also plan (see plan_training).
         """
         batch: dict[str, Any] = {
             "uid": [item["uid"] for item in items],
@@ -127,6 +131,10 @@ class PromptProcessor:
             batch[stream] = self._stream_batch(stream, [item["rows"][stream] for item in items])
         if "vaq" in self.streams:
             batch["vaq_prefix"] = torch.tensor([item["rows"]["vaq"][0].supervised for item in items])
+        if self.train:
+            batch["plan"] = plan_training(
+                batch, streams=self.streams, max_seq_len=self.max_seq_len, questions=self.form.questions
+            )
         return batch
 
     def labels(self, stream: str, rows: Sequence[Row], length: int) -> Tensor:
@@ -191,3 +199,41 @@ class PromptProcessor:
             "model.max_seq_len, or set model.overflow to official to cut it"
         )
         return DataError(f"{sample.uid}: {text}") if self.train else MediaError(text)
+
+
+def build_processor(
+    config: Any,
+    info: DatasetInfo,
+    *,
+    train: bool,
+    seed: int,
+    streams: Sequence[str],
+    cache_dir: Path | str | None,
+    questions: bool = False,
+) -> PromptProcessor:
+    """From BoViLAConfig or LlamaVQAConfig. Without weights and tokenizer file the tiny tokenizer is taken (cache_dir).
+
+    A tokenizer with more pieces than the language model has embeddings is a ConfigError.
+    """
+    # Lazy: workers that only unpickle a processor need no language model.
+    from vidalign.models.bovila.video_lm import find_tokenizer
+
+    path = find_tokenizer(config)
+    tokenizer = tiny_tokenizer(cache_dir or "cache") if path is None else load_tokenizer(path)
+    pieces = SIZES[config.size].get("vocab_size")
+    if pieces is not None and tokenizer.vocab_size > pieces:
+        raise ConfigError(
+            f"model.llm.tokenizer: {tokenizer.path} has {tokenizer.vocab_size} pieces, a language model of size "
+            f"{config.size!r} knows {pieces}; give the tokenizer of these weights"
+        )
+    return PromptProcessor(
+        tokenizer,
+        info=info,
+        num_frames=config.num_frames,
+        max_seq_len=config.max_seq_len,
+        streams=streams,
+        train=train,
+        seed=seed,
+        overflow=config.overflow,
+        form=RowForm(questions=questions),
+    )
