@@ -1,0 +1,93 @@
+"""Multiple-choice metrics from records and samples: micro, per type, per group, macro. No model is needed.
+
+Micro = correct / questions; macro = mean over groups (over types where a benchmark declares no groups). Fractions, not
+percentages. A failed record counts as wrong; a sample without a known answer is not scored.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vidalign.common.errors import DataError
+from vidalign.common.record import Record
+from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.scoring.intervals import wilson
+
+
+@dataclass
+class Tally:
+    """Right answers among counted ones."""
+
+    correct: int = 0
+    total: int = 0
+
+    def add(self, right: bool) -> None:
+        """Count one answer."""
+        self.correct += right
+        self.total += 1
+
+    @property
+    def share(self) -> float:
+        """correct / total; NaN when nothing was counted."""
+        return self.correct / self.total if self.total else float("nan")
+
+
+def multiple_choice_metrics(
+    records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo
+) -> dict[str, float | int]:
+    """Metrics of one split; exactly one record per sample, in any order, or DataError.
+
+    Keys: accuracy (micro), accuracy_low, accuracy_high (95 %), accuracy/<type>, accuracy/<group>, accuracy_macro (only
+    with types), samples, scored, failed.
+    """
+    by_uid = exactly_one_each(records, samples)
+    overall, types = Tally(), defaultdict(Tally)
+    for sample in samples:
+        if sample.answer_idx is None:
+            continue
+        record = by_uid[sample.uid]
+        right = record.status == "ok" and record.pred_idx == sample.answer_idx
+        overall.add(right)
+        if sample.qtype is not None:
+            types[sample.qtype].add(right)
+
+    metrics: dict[str, float | int] = {}
+    if overall.total:
+        low, high = wilson(overall.correct, overall.total)
+        metrics |= {"accuracy": overall.share, "accuracy_low": low, "accuracy_high": high}
+    if types:
+        grouped = group_tallies(types, info.groups)
+        metrics |= {f"accuracy/{name}": types[name].share for name in sorted(types)}
+        metrics |= {f"accuracy/{name}": tally.share for name, tally in grouped.items()}
+        parts = list((grouped or types).values())
+        metrics["accuracy_macro"] = sum(tally.share for tally in parts) / len(parts)
+    failed = sum(record.status != "ok" for record in by_uid.values())
+    return metrics | {"samples": len(samples), "scored": overall.total, "failed": failed}
+
+
+def group_tallies(types: Mapping[str, Tally], groups: Mapping[str, Sequence[str]]) -> dict[str, Tally]:
+    """Tallies of the groups that occur: micro inside a group, as the official NExT-QA evaluator does."""
+    sums = {}
+    for name, members in groups.items():
+        present = [types[member] for member in members if member in types]
+        if present:
+            sums[name] = Tally(sum(t.correct for t in present), sum(t.total for t in present))
+    return sums
+
+
+def exactly_one_each(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, Record]:
+    """uid -> record; raises DataError naming missing, repeated and surplus uids."""
+    wanted = {sample.uid for sample in samples}
+    by_uid: dict[str, Record] = {}
+    repeated = []
+    for record in records:
+        if record.uid in by_uid:
+            repeated.append(record.uid)
+        by_uid[record.uid] = record
+    found = (("missing", wanted - by_uid.keys()), ("surplus", by_uid.keys() - wanted), ("repeated", set(repeated)))
+    problems = [f"{len(uids)} {what} ({', '.join(sorted(uids)[:3])} ...)" for what, uids in found if uids]
+    if problems:
+        raise DataError(f"predictions do not match the {len(wanted)} samples: {'; '.join(problems)}")
+    return by_uid
