@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,8 @@ class FeatureWriter:
         with atomic_write(self.folder / f"{name}.npy", "wb") as file:
             file.write(buffer.getbuffer())
         # The clock orders two extractions of a changed video; shards of one run never share an id.
-        write_json(self.folder / f"{name}.json", {"order": time.time_ns(), **entry})
+        with atomic_write(self.folder / f"{name}.json") as file:
+            json.dump({"order": time.time_ns(), **entry}, file, ensure_ascii=False)
         self._clear()
 
     def _prepare(self) -> None:

@@ -53,9 +53,6 @@ def at_fps(n: int, source_fps: float, fps: float) -> list[int]:
     The filter rounds every time stamp to the nearest slot (half away from zero) and shows in slot k the last frame
     that has come by then, i.e. the last one earlier than (k + 1/2)/fps; the number of slots is the rounded duration.
     Source: the FrozenBiLM extractor behind `clipvitl14.pth` (spec bovila, section 4.7); checked against ffmpeg 5.1.
-
-    # Changed: a video shorter than half a slot yields no frame in ffmpeg; here its middle frame, so that every
-    readable video has a row.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
@@ -64,6 +61,7 @@ def at_fps(n: int, source_fps: float, fps: float) -> list[int]:
         raise ValueError(f"frame rates must be positive: source {source_fps}, wanted {fps}")
     slots = math.floor(Fraction(n) / step + Fraction(1, 2))
     if slots == 0:
+        # Changed: ffmpeg keeps nothing of a video shorter than half a slot; here every readable video has a row.
         return [n // 2]
     return [min(max(math.ceil((k + Fraction(1, 2)) * step) - 1, 0), n - 1) for k in range(slots)]
 

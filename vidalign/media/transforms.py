@@ -26,13 +26,17 @@ def clip_eval(frames_THWC: Tensor, *, image_px: int = 224) -> Tensor:
     """CLIP's evaluation transform: short side to `image_px` (bicubic, antialiased), centre crop, /255, normalise.
 
     Source: OpenAI CLIP `_transform`; spec bovila, section 4.7.
-    # Changed: the official features were resized by ffmpeg (bicubic without antialiasing in its own fixed point);
-    the released `clipvitl14.pth` files stay the reference for published numbers, this transform is for new features.
     """
-    v2 = torchvision_v2()
-    frames_TCHW = resize_crop(frames_THWC, image_px=image_px)
+    # Changed: the official feature files were resized by ffmpeg's scaler, which rounds differently; published numbers
+    # are reproduced with those files, this transform is for new features.
+    return normalize_clip(resize_crop(frames_THWC, image_px=image_px))
+
+
+def normalize_clip(frames_TCHW: Tensor) -> Tensor:
+    """uint8 (T, 3, H, W) -> float32, /255, CLIP's mean and deviation per channel; on the tensor's own device."""
     scaled = frames_TCHW.float() / 255
-    return v2.functional.normalize(scaled, list(CLIP_MEAN), list(CLIP_STD))
+    mean, std = (scaled.new_tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    return (scaled - mean) / std
 
 
 def resize_crop(frames_THWC: Tensor, *, image_px: int = 224) -> Tensor:

@@ -10,17 +10,17 @@ off by one or two frames); AV1, GIF and MPEG-TS decord cannot read.
 
 Readers are opened late, use one thread, belong to one process and are closed per item: a decord reader that lives
 through a fork deadlocks. decord can also hang on containers it half understands (MPEG-TS), so a file whose first bytes
-are not those of a usual container is first opened in a child process with a time limit (`probe_video`).
+are not those of a usual container is first opened in a child process with a time limit (media/probe.py).
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module, metadata
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-PROBE_SECONDS = 30.0
 PACKAGES = {"decord": "decord", "torchcodec": "torchcodec", "pyav": "av"}
 REMEDIES = {
     "decord": "pip install decord (Linux x86-64)",
@@ -40,11 +39,14 @@ REMEDIES = {
 }
 
 
+class _DecoderError(Exception):
+    """A decoder's own complaint, whatever class it raises."""
+
+
 class VideoReader:
     """Frames of one open file. A context manager; not shared between threads or processes.
 
-    num_frames, fps (average rate), duration_seconds; width and height of the upright picture. `decode` is the
-    decoder's own part: indices in, uint8 (T, H, W, 3) array out, any of `errors` on failure.
+    num_frames, fps (average rate), duration_seconds; width and height in pixels of the upright picture.
     """
 
     def __init__(self, path: Path, backend: Callable[[str], Any], name: str) -> None:
@@ -99,7 +101,7 @@ class VideoReader:
                 raise IndexError(f"{self.path.name}: frame {index} of {self.num_frames} does not exist")
         try:
             return self._open.read(indices)
-        except self._open.errors:
+        except _DecoderError:
             return self._decode_one_by_one(indices)
 
     def _decode_one_by_one(self, indices: list[int]) -> np.ndarray:
@@ -116,7 +118,7 @@ class VideoReader:
             self._open = self._backend(str(self.path))
             try:
                 pictures.append(self._open.read([index])[0])
-            except self._open.errors as error:
+            except _DecoderError as error:
                 raise MediaError(f"frame {index} of {self.num_frames} cannot be decoded ({self.decoder})") from error
         return np.stack(pictures)
 
@@ -125,34 +127,47 @@ class VideoReader:
         return self.decode([0]).shape[1:3]
 
 
+@contextmanager
+def _complaints(*kinds: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except kinds as error:
+        raise _DecoderError(str(error)) from error
+
+
 class _Decord:
     def __init__(self, path: str) -> None:
         import decord
 
         decord.logging.set_level(decord.logging.QUIET)
-        self.errors = (decord.DECORDError, RuntimeError)
-        self._reader = decord.VideoReader(path, num_threads=1)
-        self.num_frames, self.fps = len(self._reader), float(self._reader.get_avg_fps())
+        self._errors = (decord.DECORDError, RuntimeError)
+        with _complaints(*self._errors):
+            self._reader = decord.VideoReader(path, num_threads=1)
+            self.num_frames, self.fps = len(self._reader), float(self._reader.get_avg_fps())
 
     def read(self, indices: list[int]) -> np.ndarray:
         # decord's torch bridge is thread-local; the native array is the same in every thread.
-        return self._reader.get_batch(indices).asnumpy()
+        with _complaints(*self._errors):
+            return self._reader.get_batch(indices).asnumpy()
 
     def close(self) -> None:
         self._reader = None
 
 
 class _TorchCodec:
-    errors = (RuntimeError, ValueError)
-
     def __init__(self, path: str) -> None:
         from torchcodec.decoders import VideoDecoder
 
-        self._reader = VideoDecoder(path, seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
-        self.num_frames, self.fps = len(self._reader), float(self._reader.metadata.average_fps)
+        with _complaints(RuntimeError, ValueError):
+            self._reader = VideoDecoder(path, seek_mode="exact", num_ffmpeg_threads=1, dimension_order="NHWC")
+            facts = self._reader.metadata
+            # The header's rate, as the others use: the scanned one of an mkv is 30.001 where its header says 30, and
+            # rules that pick frames by time would then pick others.
+            self.num_frames, self.fps = len(self._reader), float(facts.average_fps_from_header or facts.average_fps)
 
     def read(self, indices: list[int]) -> np.ndarray:
-        return self._reader.get_frames_at(indices=indices).data.numpy()
+        with _complaints(RuntimeError):
+            return self._reader.get_frames_at(indices=indices).data.numpy()
 
     def close(self) -> None:
         self._reader = None
@@ -167,33 +182,37 @@ class _PyAV:
     def __init__(self, path: str) -> None:
         import av
 
-        self.errors = (av.error.FFmpegError,)
-        self._container = av.open(path)
-        self._stream = self._container.streams.video[0]
-        self._stream.codec_context.thread_count = 1
-        packets = [p for p in self._container.demux(self._stream) if p.size and not p.is_discard]
+        self._path, self._errors = path, (av.error.FFmpegError, IndexError)
+        with _complaints(*self._errors):
+            self._connect()
+            packets = [p for p in self._container.demux(self._stream) if p.size and not p.is_discard]
         self._stamps = sorted(packet.pts for packet in packets if packet.pts is not None)
         self._keys = sorted(p.pts for p in packets if p.is_keyframe and p.pts is not None)
         # Without a distinct time stamp per packet (raw streams, old AVI) frames are counted from the start.
         self._by_stamp = bool(self._keys) and len(set(self._stamps)) == len(packets)
         self.num_frames, self.fps = len(packets), float(self._stream.average_rate or self._stream.guessed_rate or 0)
-        self._end = object()
+
+    def _connect(self) -> None:
+        import av
+
+        self._container = av.open(self._path)
+        self._stream = self._container.streams.video[0]
+        self._stream.codec_context.thread_count = 1
 
     def read(self, indices: list[int]) -> np.ndarray:
         import numpy as np
 
         wanted = sorted(set(indices))
-        found = self._read_by_stamp(wanted) if self._by_stamp else {}
-        if len(found) < len(wanted):
-            found = self._read_by_count(wanted)
+        with _complaints(*self._errors):
+            found = self._read_by_stamp(wanted) if self._by_stamp else {}
+            if len(found) < len(wanted):
+                found = self._read_by_count(wanted)
         return np.stack([found[index] for index in indices])
 
     def close(self) -> None:
         self._container.close()
 
     def _read_by_stamp(self, wanted: list[int]) -> dict[int, np.ndarray]:
-        from bisect import bisect_right
-
         found: dict[int, np.ndarray] = {}
         frames, position = None, None
         for index in wanted:
@@ -203,22 +222,19 @@ class _PyAV:
                 self._container.seek(key, stream=self._stream, backward=True)
                 frames = self._container.decode(self._stream)
             frame = next((f for f in frames if f.pts is not None and f.pts >= stamp), None)
-            if frame is None or frame.pts != stamp:  # stamps of frames and packets differ in this file
+            if frame is None or frame.pts != stamp:  # MPEG streams: the seek landed behind the target
                 return found
             found[index], position = _upright(frame), frame.pts
         return found
 
     def _read_by_count(self, wanted: list[int]) -> dict[int, np.ndarray]:
-        import av
-
-        found: dict[int, np.ndarray] = {}
-        self._container.seek(self._stamps[0] if self._stamps else 0, stream=self._stream, backward=True)
-        for number, frame in enumerate(self._container.decode(self._stream)):
-            if number in wanted:
-                found[number] = _upright(frame)
-            if number == wanted[-1]:
-                return found
-        raise av.error.EOFError(0, "fewer frames than packets")
+        self._container.close()
+        self._connect()
+        pictures = enumerate(self._container.decode(self._stream))
+        found = {index: _upright(frame) for index, frame in islice(pictures, wanted[-1] + 1) if index in wanted}
+        if len(found) < len(wanted):
+            raise _DecoderError("the stream ends early")
+        return found
 
 
 def _upright(frame: Any) -> np.ndarray:
@@ -243,16 +259,17 @@ def open_video(path: Path | str, *, decoder: str = "decord") -> VideoReader:
     require_decoder(decoder)
     kind = _checked_kind(path)
     if decoder == "decord" and kind not in SAFE_CONTAINERS:
+        from vidalign.media.probe import probe_video
+
         probe_video(path, decoder=decoder)
-    return _open(path, decoder)
+    return open_unchecked(path, decoder)
 
 
-def _open(path: Path, decoder: str) -> VideoReader:
+def open_unchecked(path: Path, decoder: str) -> VideoReader:
+    """`open_video` in this process whatever the container: decord may hang."""
     try:
         return VideoReader(path, BACKENDS[decoder], decoder)
-    # What decoders raise on opening differs from version to version: RuntimeError, DECORDError, OSError, FFmpegError
-    # (a ValueError), IndexError for a file without a video stream.
-    except (RuntimeError, OSError, ValueError, IndexError) as error:
+    except _DecoderError as error:
         raise MediaError(_why_not(path, decoder)) from error
 
 
@@ -280,43 +297,6 @@ def decoder_version(decoder: str) -> str:
     return f"{decoder} {metadata.version(PACKAGES[decoder])}"
 
 
-def probe_video(path: Path, *, decoder: str = "decord", timeout_seconds: float = PROBE_SECONDS) -> None:
-    """Open the file and decode its first and last frame in a child process; MediaError when it fails, crashes or hangs.
-
-    Costs the start of a Python process (half a second), so `open_video` asks for it only where the container is not
-    one of SAFE_CONTAINERS; the answer is remembered per file.
-    """
-    status = path.stat()
-    reason = _probe(str(path), decoder, timeout_seconds, status.st_size, status.st_mtime_ns)
-    if reason:
-        raise MediaError(reason)
-
-
-@lru_cache(maxsize=4096)
-def _probe(path: str, decoder: str, timeout_seconds: float, size: int, mtime_ns: int) -> str | None:
-    root = str(Path(__file__).resolve().parents[2])
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    command = [sys.executable, "-m", "vidalign.media.video", path, decoder]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds, env=env, check=False)
-    except subprocess.TimeoutExpired:
-        return f"{decoder} gave no answer for this file within {timeout_seconds:g} s; try decoder: pyav"
-    if done.returncode < 0:
-        return f"{decoder} crashed on this file (signal {-done.returncode}); try decoder: pyav"
-    lines = done.stdout.strip().splitlines()
-    return (lines[-1] if lines else f"{decoder} cannot read this file") if done.returncode else None
-
-
-def _probe_main(path: str, decoder: str) -> int:
-    try:
-        with _open(Path(path), decoder) as video:
-            video.decode([0, video.num_frames - 1])
-    except MediaError as error:
-        print(error)
-        return 1
-    return 0
-
-
 def _checked_kind(path: Path) -> str:
     if not path.exists():
         raise MediaError(f"{path.name}: no such file")
@@ -339,14 +319,10 @@ def _why_not(path: Path, decoder: str) -> str:
 
         try:
             with av.open(str(path)) as container:
-                names = [stream.codec_context.name for stream in container.streams.video]
+                names = [stream.codec.canonical_name for stream in container.streams.video]
         except av.error.FFmpegError:
             return f"{path.name} is damaged: its {kind} container cannot be read"
         if not names:
             return f"{path.name} has no video stream"
         return f"{decoder} cannot open {path.name} ({kind}, codec {names[0]}); try another decoder"
     return f"{decoder} cannot open {path.name}: damaged, or a codec it does not know ({kind})"
-
-
-if __name__ == "__main__":
-    sys.exit(_probe_main(sys.argv[1], sys.argv[2]))
