@@ -19,6 +19,7 @@ CORE = [
     "einops>=0.8",
     "pandas>=2.2",
     "omegaconf>=2.3",
+    "pyyaml>=6",
     "safetensors>=0.8",
     "sentencepiece>=0.2.1",
     "protobuf>=5",

@@ -36,9 +36,6 @@ class Checker:
         self._unknown_blocks()
         values = self._resolved()
         built = {name: self._build(schema, values[name], name) for name, schema in self.schemas.items()}
-        for name, instance in built.items():
-            if instance is not None:
-                self._hooks(instance, name)
         if self.problems or self.tree.problems:
             return None
         return Experiment(
@@ -169,7 +166,11 @@ class Checker:
                 self._unknown(f"{home}.{name}", value, home)
             elif value is not _BROKEN:
                 arguments[name] = self._value(key, value, home)
-        return schema(**arguments) if len(self.problems) == before else None
+        if len(self.problems) > before:
+            return None
+        instance = schema(**arguments)
+        self._rules(instance, home)
+        return instance
 
     def _value(self, key: Key, value: Any, home: str) -> Any:
         if isinstance(value, str) and value == MISSING:
@@ -198,11 +199,12 @@ class Checker:
         shown = NOT_GIVEN if isinstance(value, dict) else value
         self.add(name, text, shown)
 
-    def _hooks(self, instance: Any, home: str) -> None:
+    def _rules(self, instance: Any, home: str) -> None:
+        """What the block itself says of values that do not fit each other."""
         if any(one == home or one.startswith(f"{home}.") for one in self._missing_below):
-            return  # rules between values cannot judge what is not there
-        for key, text in told_by(instance, "problems", home):
-            self.add(key, text, _scalar(instance, key[len(home) + 1 :]))
+            return  # nothing can be said of values that are not there
+        for key, text in getattr(instance, "problems", list)():
+            self.add(f"{home}.{key}", text, _scalar(instance, key))
 
 
 def told_by(instance: Any, method: str, home: str) -> Iterator[tuple[str, str]]:

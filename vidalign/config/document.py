@@ -102,6 +102,8 @@ def _advice(text: str, line: int) -> str:
         return "Indent with spaces, not tabs."
     if any(re.search(r"[{\[,]\s*[^\"']*\$\{", one) for one in near):
         return 'Inside { } or [ ] write interpolations in quotes: "${paths.data_root}/star".'
+    if any("???" in one for one in near):
+        return 'Inside { } or [ ] write "???" in quotes.'
     if any(re.search(r"[{\[]", one) for one in near):
         return "Check that every { and [ is closed."
     return "Check the indentation and that each key has `: ` behind it."

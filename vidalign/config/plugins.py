@@ -9,8 +9,15 @@ import sys
 import traceback
 from pathlib import Path
 
+from vidalign.common.errors import UserError
 from vidalign.common.paths import missing
 from vidalign.config.problems import Problem
+
+# A plug-in is foreign code: these are the ways in which running a module's top level fails.
+_FAILURES = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError),
+    *(SyntaxError, TypeError, ValueError, UserError),
+)
 
 
 def import_plugins(names: list[str], place: str | None) -> list[Problem]:
@@ -41,7 +48,7 @@ def _import(name: str) -> str | None:
         if error.name is not None and f"{module}.".startswith(f"{error.name}."):
             return f"there is no module {error.name!r}. Correct the name, give the path of a .py file, or install it."
         return _failure(error)
-    except Exception as error:  # a plug-in is foreign code and may fail in any way
+    except _FAILURES as error:
         return _failure(error)
     return None
 

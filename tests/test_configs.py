@@ -1,0 +1,157 @@
+"""Every config loads, names what exists, and holds the published numbers; every script names an existing config."""
+
+import dataclasses
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vidalign import registry
+from vidalign.config.load import load
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SYSTEMS = ("bovila", "llama_vqa")
+BENCHMARKS = {
+    "bovila": ("star", "dramaqa", "vlep", "tvqa", "how2qa", "clips"),
+    "llama_vqa": ("nextqa", "star", "dramaqa", "vlep", "tvqa", "clips"),
+}
+RUNS = [(system, name, purpose) for system in SYSTEMS for name in BENCHMARKS[system] for purpose in ("train", "eval")]
+ALL_YAML = sorted((REPOSITORY / "configs").rglob("*.yaml"))
+SCRIPTS = sorted(path for path in (REPOSITORY / "run_scripts").glob("*/*.sh") if path.parent.name in SYSTEMS)
+# What a part of a config (a model alone, a dataset alone) lacks.
+REST = {
+    "models": "datasets: {star: {root: x, train: train}}\ntask: {name: multiple_choice}\n",
+    "datasets": "model: {arch: bovila, size: tiny, llm: {format: random}}\ntask: {name: multiple_choice}\n",
+}
+
+
+def loaded(system, benchmark, purpose, *options):
+    path = REPOSITORY / "configs" / system / f"{benchmark}_{purpose}.yaml"
+    given = ["run.checkpoint=x.pth"] if purpose == "eval" and benchmark != "clips" else []
+    return load(path, [*given, *options], purpose={"eval": "evaluate"}.get(purpose, purpose))
+
+
+@pytest.mark.parametrize("path", ALL_YAML, ids=lambda path: path.relative_to(REPOSITORY / "configs").as_posix())
+def test_every_yaml_loads(path, tmp_path):
+    if path.parent.name in REST:
+        whole = tmp_path / "whole.yaml"
+        whole.write_text(f"base: {os.path.relpath(path, tmp_path)}\n{REST[path.parent.name]}")
+        load(whole)
+    else:
+        system, (benchmark, purpose) = path.parent.name, path.stem.rsplit("_", 1)
+        experiment = loaded(system, benchmark, purpose)
+        assert experiment.model.arch == system and list(experiment.datasets) == [benchmark]
+
+
+def test_every_registered_config_class_imports():
+    for table in (registry.MODELS, registry.DATASETS, registry.TASKS):
+        for name in table:
+            assert dataclasses.is_dataclass(table.config(name)), f"{table.kind} {name}"
+
+
+def test_every_dataset_has_its_yaml():
+    assert {path.stem for path in (REPOSITORY / "configs" / "datasets").glob("*.yaml")} == set(registry.DATASETS)
+
+
+@pytest.mark.parametrize(("system", "benchmark", "purpose"), RUNS)
+def test_every_benchmark_has_its_config_and_script(system, benchmark, purpose):
+    loaded(system, benchmark, purpose)
+    script = REPOSITORY / "run_scripts" / system / f"{benchmark}_{purpose}.sh"
+    text = script.read_text()
+    assert f"configs/{system}/{benchmark}_{purpose}.yaml" in text
+    assert "set -euo pipefail" in text and '"$@"' in text and os.access(script, os.X_OK)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_script_names_existing_files(script):
+    named = re.findall(r"(?:configs|run_scripts)/[\w/.]+\.\w+", script.read_text())
+    assert named and all((REPOSITORY / name).is_file() for name in named), named
+    subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+# (max_seq_len, epochs, vaq, aqa): spec of the published commands
+BOVILA = {
+    "star": (160, 10, 0.5, 0.25),
+    "dramaqa": (256, 10, 0.3, 0.15),
+    "vlep": (256, 10, 0.5, 0.25),
+    "tvqa": (160, 5, 0.1, 0.05),
+    "how2qa": (160, 3, 0.6, 0.3),
+}
+# (GPUs, max_seq_len, batch, accumulate, bias, learning rate, weight decay, subtitles, vaq)
+LLAMA_VQA = {
+    "nextqa": (4, 128, 8, 2, 3.5, 0.0225, 0.14, False, True),
+    "star": (4, 128, 8, 1, 3.0, 0.01125, 0.16, False, True),
+    "dramaqa": (4, 384, 2, 8, 3.0, 0.0225, 0.10, False, True),
+    "vlep": (4, 256, 4, 8, 3.0, 0.03, 0.20, True, False),
+    "tvqa": (8, 650, 1, 4, 3.0, 0.00875, 0.02, True, True),
+}
+
+
+def peak_rate(run, gpus):
+    return run.optimizer.base_lr * gpus * run.batch_size_per_gpu * run.accumulate / 256
+
+
+@pytest.mark.parametrize("benchmark", BOVILA)
+def test_bovila_recipes_are_the_published_ones(benchmark):
+    experiment = loaded("bovila", benchmark, "train")
+    model, run, data = experiment.model, experiment.run, experiment.datasets[benchmark]
+    assert (model.max_seq_len, run.max_epochs, model.losses.vaq, model.losses.aqa) == BOVILA[benchmark]
+    assert peak_rate(run, 8) == pytest.approx(0.045) and run.optimizer.weight_decay == 0.14
+    assert (model.losses.evidential, model.losses.regularizer, model.losses.uncertainty_gate) == (1.0, 1e-9, True)
+    assert (model.adapter.length, model.adapter.layers, model.adapter.video_bias) == (10, 32, 3.5)
+    assert (run.batch_size_per_gpu, run.accumulate, run.schedule.warmup_epochs, model.num_frames) == (8, 2, 2.0, 10)
+    assert run.optimizer.betas == [0.9, 0.95] and run.schedule.name == "warmup_cosine" and run.clip_grad_norm is None
+    assert data.subtitles == (benchmark == "vlep")
+    assert data.eval == ("public_val" if benchmark == "how2qa" else "val")
+
+
+@pytest.mark.parametrize("benchmark", LLAMA_VQA)
+def test_llama_vqa_recipes_are_the_published_ones(benchmark):
+    experiment = loaded("llama_vqa", benchmark, "train")
+    model, run, data = experiment.model, experiment.run, experiment.datasets[benchmark]
+    gpus, length, batch, accumulate, bias, rate, decay, subtitles, vaq = LLAMA_VQA[benchmark]
+    assert (model.max_seq_len, run.batch_size_per_gpu, run.accumulate) == (length, batch, accumulate)
+    assert model.adapter.video_bias == bias and run.optimizer.weight_decay == decay
+    assert peak_rate(run, gpus) == pytest.approx(rate)
+    assert (data.subtitles, model.losses.vaq, model.losses.qav, model.losses.tau) == (subtitles, vaq, True, 100.0)
+    assert (run.max_epochs, run.schedule.warmup_epochs, run.optimizer.betas) == (5, 2.0, [0.9, 0.95])
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_clips_configs_need_no_weights_and_no_gpu(system):
+    for purpose in ("train", "eval"):
+        experiment = loaded(system, "clips", purpose, "datasets.clips.root=DIR")
+        model, data = experiment.model, experiment.datasets["clips"]
+        assert (model.size, model.llm.path, model.llm.format, model.visual_dim) == ("tiny", None, "random", 64)
+        assert (data.root, data.eval, data.extract.encoder) == ("DIR", "val", "tiny")
+        assert experiment.run.precision == "fp32" and experiment.run.checkpoint is None
+
+
+def launched(tmp_path, script, *arguments, **environment):
+    """The command lines that a script would run, with python replaced by a recorder."""
+    root = tmp_path / "checkout"
+    (root / ".venv" / "bin").mkdir(parents=True)
+    (root / "run_scripts").symlink_to(REPOSITORY / "run_scripts")
+    (root / "configs").symlink_to(REPOSITORY / "configs")
+    recorder = root / ".venv" / "bin" / "python"
+    recorder.write_text('#!/usr/bin/env bash\necho "$*" >> calls\n[ "$2" != vidalign ] || echo output/here\n')
+    recorder.chmod(0o755)
+    subprocess.run(["bash", str(root / script), *arguments], check=True, env={**os.environ, **environment})
+    return (root / "calls").read_text().splitlines()
+
+
+def test_a_train_script_trains_then_evaluates_the_best_checkpoint(tmp_path):
+    calls = launched(tmp_path, "run_scripts/bovila/star_train.sh", "run.max_steps=3", GPUS="1", NNODES="1")
+    assert calls[0] == "train.py --cfg-path configs/bovila/star_train.yaml --options run.max_steps=3"
+    assert calls[-1].startswith("evaluate.py --cfg-path configs/bovila/star_eval.yaml --options run.max_steps=3 ")
+    assert "run.checkpoint=output/here/checkpoints/best" in calls[-1] and "run.output_dir=output/here/eval" in calls[-1]
+
+
+def test_several_gpus_and_machines_start_torchrun(tmp_path):
+    script = "run_scripts/bovila/star_eval.sh"
+    several = launched(tmp_path / "a", script, GPUS="4", NNODES="1")
+    assert several[0].startswith("-m torch.distributed.run --standalone --nproc_per_node 4 evaluate.py --cfg-path")
+    machines = launched(tmp_path / "b", script, GPUS="1", NNODES="2", NODE_RANK="1", MASTER_ADDR="host")
+    assert "--nnodes 2 --nproc_per_node 1 --node_rank 1" in machines[0] and "--master_addr host" in machines[0]
