@@ -31,9 +31,10 @@ STREAMS = ("vqa", "vaq", "qav")
 class RowForm:
     """What is made beyond the usual, mostly to follow the official loaders closely.
 
-    questions: plan where sampled questions are read and written in training (aqa). all_streams: make every stream at evaluation too (only vqa is scored). vaq_per_option: there, one vaq row per option
-    instead of one for the true answer (LLaMA-VQA; benchmarks with dialogue always). official_positions: find positions
-    by the first hit of a token. pad_to_max: pad to max_seq_len instead of the batch's longest row.
+    questions: plan where sampled questions are read and written in training (aqa). all_streams: make every stream at
+    evaluation too (only vqa is scored). vaq_per_option: there, one vaq row per option instead of one for the true
+    answer (LLaMA-VQA; benchmarks with dialogue always). official_positions: find positions by the first hit of a token.
+    pad_to_max: pad to max_seq_len instead of the batch's longest row.
     """
 
     questions: bool = False
