@@ -1,0 +1,41 @@
+"""Writing checkpoints: whole or not at all, the file before untouched until the new one is complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vidalign.common.errors import CheckpointError
+from vidalign.common.io import atomic_write
+
+
+def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
+    """Write `content` (tensors, numbers, strings, lists, dicts) with torch.save, atomically.
+
+    CheckpointError when the disk is full or the folder cannot be written; an older file of that name survives.
+    """
+    import torch
+
+    try:
+        with atomic_write(path, "wb") as file:
+            torch.save(to_cpu(content), file)
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns some write errors into RuntimeError
+        kept = " The checkpoint written before is untouched." if Path(path).exists() else ""
+        raise CheckpointError(f"{path} could not be written: {error}.{kept} Is the disk full?") from error
+
+
+def to_cpu(content: Any) -> Any:
+    """Tensors in nested dicts, lists and tuples copied to the CPU, so that a file opens on machines without a GPU.
+
+    Parameters become plain tensors; a view is copied alone, not with the storage behind it.
+    """
+    import torch
+
+    if isinstance(content, torch.Tensor):
+        tensor = content.detach().cpu()
+        return tensor.clone() if tensor.numel() * tensor.element_size() < tensor.untyped_storage().nbytes() else tensor
+    if isinstance(content, dict):
+        return {key: to_cpu(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(to_cpu(value) for value in content)
+    return content

@@ -1,0 +1,123 @@
+"""The one evaluation loop: prediction records of every sample, exactly one each at any number of processes.
+
+No collective stands inside the loop: each process appends to a file of its own; afterwards the first one merges them,
+checks them against the sample list and writes predictions/<dataset>/<split>.jsonl in sample order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidalign.common import dist
+from vidalign.common.errors import DataError
+from vidalign.common.io import atomic_write
+from vidalign.common.output import to_device
+from vidalign.common.record import Record
+from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.runners.distributed import gather_objects, unwrap
+from vidalign.scoring.match import exactly_one_each
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """One split to evaluate: its name in the config, its samples, and this process's part of it as a loader."""
+
+    dataset: str
+    split: str
+    samples: Sequence[Sample]
+    info: DatasetInfo
+    loader: Iterable[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """`<dataset>/<split>`, the key in metrics.json."""
+        return f"{self.dataset}/{self.split}"
+
+
+def evaluate(
+    model: nn.Module, task: Any, eval_set: EvalSet, *, folder: Path, device: torch.device | str = "cpu"
+) -> tuple[list[Record], dict[str, float]]:
+    """Predict a whole split; returns (records in sample order, metrics), the same on every process.
+
+    `folder` is the run's `predictions` folder. Raises DataError when records and samples do not match one to one.
+    """
+    path = folder / eval_set.dataset / f"{eval_set.split}.jsonl"
+    own = _part(path, dist.rank())
+    own.parent.mkdir(parents=True, exist_ok=True)
+    with open(own, "w", encoding="utf-8") as file:
+        for record in predict(model, task, eval_set, device=device):
+            file.write(record.to_json() + "\n")
+    # From here on the processes meet again: first to know that all parts are written, then to share the result.
+    dist.barrier()
+    outcome: Any = None
+    if dist.is_main():
+        try:
+            records = _merge([_part(path, rank) for rank in range(dist.world_size())], eval_set)
+            _write(path, records)
+            outcome = records, task.metrics(records, eval_set.samples, eval_set.info)
+        except DataError as error:
+            outcome = error  # raised below on every process; alone it would leave the others waiting
+    outcome = gather_objects(outcome)[0]
+    if isinstance(outcome, DataError):
+        raise outcome
+    own.unlink(missing_ok=True)
+    return outcome
+
+
+def predict(model: nn.Module, task: Any, eval_set: EvalSet, *, device: torch.device | str = "cpu") -> Iterable[Record]:
+    """This process's records, batch by batch: failed media as failed records, notes as reasons of usable ones."""
+    import torch
+
+    answers = {sample.uid: sample.answer_idx for sample in eval_set.samples}
+    model = unwrap(model)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for entry in eval_set.loader:
+                for failure in entry["failures"]:
+                    yield Record(
+                        uid=failure.uid, status="failed", reason=failure.reason, answer_idx=answers.get(failure.uid)
+                    )
+                if entry["batch"] is not None:
+                    records = task.predict(model, to_device(entry["batch"], device))
+                    yield from (_annotated(record, entry) for record in records)
+    finally:
+        model.train(was_training)
+
+
+def _annotated(record: Record, entry: dict[str, Any]) -> Record:
+    """A record with what the media loader has to say about its sample."""
+    note = entry.get("notes", {}).get(record.uid)
+    reasons = [text for text in (note, record.reason) if text]
+    kept = entry.get("kept_frames", {}).get(record.uid)
+    return replace(record, reason="; ".join(reasons) or None, kept_frames=kept or record.kept_frames)
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a predictions file."""
+    try:
+        return [Record.from_json(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: not a file of prediction records: {error}") from error
+
+
+def _part(path: Path, rank: int) -> Path:
+    return path.with_name(f".{path.stem}.rank{rank}.jsonl")
+
+
+def _merge(parts: list[Path], eval_set: EvalSet) -> list[Record]:
+    by_uid = exactly_one_each([record for part in parts for record in read_records(part)], eval_set.samples)
+    return [by_uid[sample.uid] for sample in eval_set.samples]
+
+
+def _write(path: Path, records: Iterable[Record]) -> None:
+    with atomic_write(path) as file:
+        file.writelines(record.to_json() + "\n" for record in records)
