@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vidalign.backbones.option_tree import pack_options
 from vidalign.common.errors import ConfigError, DataError, MediaError
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo, Sample
@@ -118,7 +119,8 @@ class PromptProcessor:
         uid: list[str]; video (B, F, D) float32; answer_idx (B,), -1 where hidden; num_options, noise_seed,
         question_start, question_len, and with vaq rows vaq_prefix (B,), all int64. Per stream a dict: ids, labels
         (B, O, S), lengths (B, O), 0 for an option that does not exist, video_start (B,). ids are 0 at placeholders and
-        padding; labels 0 (qav: -1) where nothing is supervised. In training also plan (see plan_training).
+        padding; labels 0 (qav: -1) where nothing is supervised; mask (not qav) is 1 there, also on a label with id 0.
+        In training also plan (see plan_training), else tree (see pack_options).
         """
         batch: dict[str, Any] = {
             "uid": [item["uid"] for item in items],
@@ -136,6 +138,8 @@ class PromptProcessor:
             batch["plan"] = plan_training(
                 batch, streams=self.streams, max_seq_len=self.max_seq_len, questions=self.form.questions
             )
+        else:
+            batch["tree"] = pack_options(*(batch["vqa"][key] for key in ("ids", "labels", "lengths")))
         return batch
 
     def labels(self, stream: str, rows: Sequence[Row], length: int) -> Tensor:
@@ -150,9 +154,13 @@ class PromptProcessor:
         longest = self.max_seq_len if self.form.pad_to_max else max(max(sample) for sample in lengths)
         fill = -1 if stream == "qav" else 0
         labels = [self.labels(stream, sample, longest) for sample in rows]
+        masks = {}
+        if stream != "qav":
+            masks["mask"] = pad_stack([text_labels(sample, longest)[1] for sample in rows], rows=width, length=longest)
         return {
             "ids": pad_stack([stack(sample, longest) for sample in rows], rows=width, length=longest),
             "labels": pad_stack(labels, rows=width, length=longest, fill=fill),
+            **masks,
             "lengths": torch.tensor([row + [0] * (width - len(row)) for row in lengths]),
             "video_start": torch.tensor([sample[0].video_start for sample in rows]),
         }
