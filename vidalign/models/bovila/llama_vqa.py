@@ -17,8 +17,8 @@ from vidalign.common.sample import DatasetInfo
 from vidalign.media.spec import MediaSpec
 from vidalign.models.base import OptionScores
 from vidalign.models.bovila.keys import load_released, released_state
-from vidalign.models.bovila.processor import PromptProcessor, build_processor
 from vidalign.models.bovila.plan import plan_training
+from vidalign.models.bovila.processor import PromptProcessor, build_processor
 from vidalign.models.bovila.scoring import mean_token_loss, option_losses
 from vidalign.models.bovila.video_lm import VideoLM, build_video_lm
 

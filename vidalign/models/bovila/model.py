@@ -23,8 +23,8 @@ from vidalign.media.spec import MediaSpec
 from vidalign.models.base import OptionScores
 from vidalign.models.bovila import evidential
 from vidalign.models.bovila.keys import load_released, released_state
-from vidalign.models.bovila.processor import PromptProcessor, build_processor
 from vidalign.models.bovila.plan import plan_training
+from vidalign.models.bovila.processor import PromptProcessor, build_processor
 from vidalign.models.bovila.scoring import mean_token_loss, option_losses
 from vidalign.models.bovila.self_questioning import gumbel_noise, sample_embeddings, sample_onehot
 from vidalign.models.bovila.video_lm import VideoLM, build_video_lm
