@@ -31,6 +31,8 @@ STORE_FILE = "store.json"
 FORMAT = 1
 # README and loader of the official code disagree on How2QA's file name (spec bovila, section 7): both are accepted.
 TWIN_NAMES = {"clipvitl14.pth": "clipvitl14_split.pth", "clipvitl14_split.pth": "clipvitl14.pth"}
+# What torch's restricted unpickler raises: the first two by intention, the others when the bytes are no pickle at all.
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class FeatureStore:
         return self._array(place.shard)[place.offset : place.offset + place.rows]
 
     def _hint(self, video_id: str) -> str:
-        if len(self) > 50_000:  # comparing names with a large file would take seconds per failure
+        if len(self) > 2000:  # comparing names with those of a large file would take long for every failure
             return ""
         near = nearest(video_id, self)
         return f" (nearest id: {near!r})" if near else ""
@@ -178,8 +180,8 @@ def load_official(path: str, mtime_ns: int) -> dict[str, Tensor]:
     mapped = zipfile.is_zipfile(path)
     try:
         content = torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        why = str(error).strip().splitlines()[0]
+    except UNREADABLE as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{path}: not a feature dictionary that can be read safely (only tensors are allowed in it): {why}"
         ) from error
