@@ -22,3 +22,14 @@ run_folder() { # run_folder CONFIG [key=value ...]: where a training with these 
   shift
   "$PYTHON" -m vidalign config "$config" --get run.output_dir --options "$@"
 }
+
+best_checkpoint() { # best_checkpoint FOLDER: its best checkpoint, its last where nothing was evaluated
+  local name found
+  for name in best last; do
+    for found in "$1/checkpoints/$name"*; do
+      [ ! -e "$found" ] || { echo "$found" && return; }
+    done
+  done
+  echo "error: $1/checkpoints holds neither a best nor a last checkpoint; did the training finish?" >&2
+  return 2
+}

@@ -135,6 +135,8 @@ def launched(tmp_path, script, *arguments, **environment):
     (root / ".venv" / "bin").mkdir(parents=True)
     (root / "run_scripts").symlink_to(REPOSITORY / "run_scripts")
     (root / "configs").symlink_to(REPOSITORY / "configs")
+    (root / "output" / "here" / "checkpoints").mkdir(parents=True)
+    (root / "output" / "here" / "checkpoints" / "best.pth").touch()
     recorder = root / ".venv" / "bin" / "python"
     recorder.write_text('#!/usr/bin/env bash\necho "$*" >> calls\n[ "$2" != vidalign ] || echo output/here\n')
     recorder.chmod(0o755)
@@ -146,7 +148,10 @@ def test_a_train_script_trains_then_evaluates_the_best_checkpoint(tmp_path):
     calls = launched(tmp_path, "run_scripts/bovila/star_train.sh", "run.max_steps=3", GPUS="1", NNODES="1")
     assert calls[0] == "train.py --cfg-path configs/bovila/star_train.yaml --options run.max_steps=3"
     assert calls[-1].startswith("evaluate.py --cfg-path configs/bovila/star_eval.yaml --options run.max_steps=3 ")
-    assert "run.checkpoint=output/here/checkpoints/best" in calls[-1] and "run.output_dir=output/here/eval" in calls[-1]
+    assert (
+        "run.checkpoint=output/here/checkpoints/best.pth" in calls[-1]
+        and "run.output_dir=output/here/eval" in calls[-1]
+    )
 
 
 def test_several_gpus_and_machines_start_torchrun(tmp_path):

@@ -5,5 +5,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
 launch train.py --cfg-path configs/bovila/star_train.yaml --options "$@"
 folder=$(run_folder configs/bovila/star_train.yaml "$@")
+best=$(best_checkpoint "$folder")
 launch evaluate.py --cfg-path configs/bovila/star_eval.yaml \
-  --options "$@" "run.checkpoint=$folder/checkpoints/best.pth" "run.output_dir=$folder/eval"
+  --options "$@" "run.checkpoint=$best" "run.output_dir=$folder/eval"

@@ -1,13 +1,17 @@
 """Every kind of config mistake gives one line with file, line, key, nearest name and remedy; all come together."""
 
+import contextlib
 import subprocess
 import sys
 from dataclasses import dataclass
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from vidalign.common.errors import ConfigError
-from vidalign.config.load import check_files, load
+from vidalign.config.load import check_files, load, values_with_sources
 
 GOOD = """\
 model:
@@ -50,6 +54,7 @@ CASES = [
     Case("task key", "{name: mul", "{size: 3, name: mul", "task.size", ("belongs to model.size", "Move it")),
     Case("optimizer key", "{lr: 1", "{learning: 1", "run.optimizer.learning", ("Known in this block:", "Remove it")),
     Case("nothing near", RUN, "  zzz: 1\n", "run.zzz", ("unknown key", "Known in this block:", "max_epochs")),
+    Case("odd key", RUN, "  'max epochs': 1\n", "run.max epochs", ("no key looks like this", "Rename it")),
     Case("number as key", RUN, "  7: 1\n", "run.7", ("unknown key", "Known in this block:")),
     # keys at a wrong level
     Case("model key in dataset", "eval: val", "num_frames: 8", "datasets.star.num_frames", ("to model.num_frames",)),
@@ -252,6 +257,70 @@ def test_what_training_and_evaluation_need(tmp_path):
     assert "datasets.star.train: no dataset has a split to train on" in told and "needs a learning rate" in told
     assert "no dataset has a split to evaluate on" in message(path, purpose="evaluate")
     load(path)
+
+
+def test_every_misspelt_key_is_recognised(tmp_path):
+    path = write(tmp_path, GOOD)
+    everything = [key for key, _, _ in values_with_sources(load(path)) if key != "plugins"]
+    names = [key for key in everything if len(key.rpartition(".")[2]) > 3]
+    wrong = {}
+    for name in names:
+        block, _, last = name.rpartition(".")
+        misspelt = f"{block}.{last[:2]}{last[3:]}"
+        told = message(path, f"{misspelt}=1") if misspelt not in names else ""
+        if f"Did you mean {name}?" not in told:
+            wrong[misspelt] = told
+    assert len(names) > 50 and not wrong
+
+
+YAML_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=6)
+    | st.sampled_from(["???", "${run.seed}"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=4,
+)
+PLACES = [
+    "model",
+    "model.llm",
+    "model.size",
+    "datasets",
+    "datasets.star",
+    "datasets.star.extract",
+    "task",
+    "run",
+    "base",
+]
+PLACES += ["run.seed", "run.optimizer", "run.optimizer.betas", "run.schedule.name", "paths", "plugins", "run.compile"]
+
+
+@given(st.dictionaries(st.sampled_from(PLACES), YAML_VALUES, max_size=3))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_value_anywhere_gives_a_traceback(tmp_path, values):
+    (tmp_path / "good.yaml").write_text(GOOD)
+    path = tmp_path / "any.yaml"
+    bases = {"base": "good.yaml"} if "base" not in values else {}
+    path.write_text(yaml.safe_dump(bases | values, allow_unicode=True), encoding="utf-8")
+    with contextlib.suppress(ConfigError):
+        load(path, purpose="train")
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_text_gives_a_traceback(tmp_path, text):
+    path = write(tmp_path, GOOD)
+    with contextlib.suppress(ConfigError):
+        load(path, [text, f"run.seed={text}", f"datasets.star.{text}"])
+    (tmp_path / "text.yaml").write_text(text, encoding="utf-8", errors="replace")
+    with contextlib.suppress(ConfigError):
+        load(tmp_path / "text.yaml")
+
+
+def test_a_block_that_contains_itself(tmp_path):
+    assert "malformed YAML: a block contains itself" in message(write(tmp_path, "run: &a {x: *a}\n"))
 
 
 def test_the_command_prints_no_traceback(tmp_path, repository):

@@ -102,3 +102,10 @@ def test_references_reach_defaults_environment_and_numbers(config, monkeypatch):
     options = ["run.optimizer.betas=[0,0]", "run.output_dir=${oc.env:VIDALIGN_TEST_OUT}/${run.seed}"]
     assert load(config, [*options, "run.max_epochs=${run.seed}"]).run.max_epochs == 7
     assert load(config, options).run.output_dir == "/there/7"
+
+
+def test_a_dotted_key_in_the_file_means_the_nested_one(config):
+    config.write_text("base: base.yaml\nrun.optimizer.betas: [0, 0]\nrun:\n  schedule.min_lr: 1e-6\n")
+    experiment = load(config)
+    assert (experiment.run.optimizer.betas, experiment.run.schedule.min_lr) == ([0.0, 0.0], 1e-6)
+    assert experiment.sources["run.optimizer.betas"] == f"{config}:2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from vidalign.common.errors import nearest
@@ -20,6 +21,13 @@ def missing(path: Path | str, *, folder: bool = False) -> str | None:
         wrong = next(one for one in (*reversed(parent.parents), parent) if not one.is_dir())
         return f"{path} does not exist: there is no folder {wrong}.{_near(wrong, existing)}"
     return f"{path} does not exist.{_near(path, parent)}"
+
+
+def missing_model(name: str) -> str | None:
+    """Like `missing` for the folder of a Hugging Face model; a hub name (`owner/model`) is looked up later."""
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not Path(name).parent.is_dir():
+        return None
+    return missing(name, folder=True)
 
 
 def _near(path: Path, parent: Path) -> str:

@@ -22,6 +22,9 @@ _Loader.add_implicit_resolver(
 )
 
 
+_KEY = re.compile(r"[\w-]+(\.[\w-]+)*")  # `run.seed: 3` is the same as `run: {seed: 3}`
+
+
 @dataclass
 class Document:
     """Values of one file and, for each dotted key, its "file:line"."""
@@ -34,9 +37,15 @@ class Document:
 def parse_value(text: str) -> Any:
     """The value of `a.b=TEXT` on the command line; raises ValueError when it is not YAML."""
     try:
-        return yaml.load(text, _Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        problems = _walk(node, "", Document(Path())) if node is not None else []
+        value = loader.construct_document(node) if node is not None else None
     except yaml.YAMLError as error:
         raise ValueError(_plain(error)) from error
+    if problems:
+        raise ValueError(f"{problems[0].key}: {problems[0].text}")
+    return value
 
 
 def read(path: Path, asked_by: str, key: str) -> tuple[Document, list[Problem]]:
@@ -48,29 +57,34 @@ def read(path: Path, asked_by: str, key: str) -> tuple[Document, list[Problem]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return document, [Problem(asked_by, key, f"cannot read {path}: {error}. Give a YAML text file.")]
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return document, []
-        if not isinstance(node, yaml.MappingNode):
-            advice = "is not a block of keys. A config has the blocks model, datasets, task, run, paths."
-            return document, [Problem(_place(path, node), "", f"the file {advice}")]
-        problems = _walk(node, "", document)
-        document.values = loader.construct_document(node)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
+        problems = _parse(text, document)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date like 2024-13-01
+        line = _line_of(error, text)
         return document, [Problem(f"{path}:{line}", "", f"malformed YAML: {_plain(error)}. {_advice(text, line)}")]
-    finally:
-        loader.dispose()
     return document, problems
 
 
-def _walk(node: yaml.Node, prefix: str, document: Document) -> list[Problem]:
+def _parse(text: str, document: Document) -> list[Problem]:
+    """Fill the document; raises YAMLError or ValueError when the text is malformed."""
+    loader = _Loader(text)
+    node = loader.get_single_node()
+    if node is None:
+        return []
+    if not isinstance(node, yaml.MappingNode):
+        advice = "the file is not a block of keys. A config has the blocks model, datasets, task, run, paths."
+        return [Problem(f"{document.path}:{node.start_mark.line + 1}", "", advice)]
+    problems = _walk(node, "", document)
+    document.values = _clean(loader.construct_document(node))
+    return problems
+
+
+def _walk(node: yaml.Node, prefix: str, document: Document, parents: tuple[yaml.Node, ...] = ()) -> list[Problem]:
     """Note the place of every key below `node`; report keys that stand twice."""
     if not isinstance(node, yaml.MappingNode):
         return []
+    if node in parents:
+        raise yaml.composer.ComposerError(None, None, "a block contains itself", node.start_mark)
     problems: list[Problem] = []
     seen: dict[str, int] = {}
     for key, value in node.value:
@@ -80,17 +94,30 @@ def _walk(node: yaml.Node, prefix: str, document: Document) -> list[Problem]:
         if name in seen and name != "<<":
             text = f"the key stands twice in this block, first in line {seen[name]}. Remove one of the two."
             problems.append(Problem(f"{document.path}:{line}", dotted, text))
+        elif not _KEY.fullmatch(name) and name != "<<":
+            text = "no key looks like this: letters, digits, _ and - only. Rename it or remove it."
+            problems.append(Problem(f"{document.path}:{line}", dotted, text))
         seen.setdefault(name, line)
         document.places[dotted] = f"{document.path}:{line}"
-        problems += _walk(value, f"{dotted}.", document)
+        problems += _walk(value, f"{dotted}.", document, (*parents, node))
     return problems
 
 
-def _place(path: Path, node: yaml.Node) -> str:
-    return f"{path}:{node.start_mark.line + 1}"
+def _clean(value: Any) -> Any:
+    """Without the keys that `_walk` has refused; all keys as text."""
+    if not isinstance(value, dict):
+        return value
+    return {str(key): _clean(child) for key, child in value.items() if _KEY.fullmatch(str(key))}
 
 
-def _plain(error: yaml.YAMLError) -> str:
+def _line_of(error: Exception, text: str) -> int:
+    if isinstance(error, yaml.reader.ReaderError):
+        return text.count("\n", 0, error.position) + 1
+    mark = getattr(error, "problem_mark", None)
+    return mark.line + 1 if mark else 1
+
+
+def _plain(error: Exception) -> str:
     return str(getattr(error, "problem", None) or error).splitlines()[0]
 
 

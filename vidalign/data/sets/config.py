@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidalign.common.options import option
-from vidalign.common.paths import missing
+from vidalign.common.paths import missing, missing_model
 
 
 @dataclass
@@ -18,6 +18,11 @@ class ExtractConfig:
     )
     fps: float = option(1.0, "frames per second of video", low=0.01)
     batch_frames: int = option(64, "frames per forward pass of the encoder", low=1)
+
+    def missing_files(self) -> list[tuple[str, str]]:
+        """The encoder's folder, when it is not there: (key, sentence)."""
+        text = None if self.encoder == "tiny" else missing_model(self.encoder)
+        return [("encoder", f"{text} Give a folder or hub name of a CLIP vision model, or tiny.")] if text else []
 
 
 @dataclass

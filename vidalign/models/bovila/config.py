@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from vidalign.common.errors import unknown
 from vidalign.common.options import option
-from vidalign.common.paths import missing
+from vidalign.common.paths import missing, missing_model
 from vidalign.models.bovila.sizes import SIZES
 
 
@@ -44,8 +43,7 @@ class LLMConfig:
         found = []
         if self.path is not None and self.format == "meta":
             found += [("path", text) for text in _missing_shards(Path(self.path))]
-        hub_name = self.format == "hf" and re.fullmatch(r"[\w.-]+/[\w.-]+", self.path or "")
-        if self.path is not None and self.format == "hf" and not hub_name and (text := missing(self.path, folder=True)):
+        if self.path is not None and self.format == "hf" and (text := missing_model(self.path)):
             found.append(("path", f"{text} Give a Hugging Face folder or a hub name."))
         if self.tokenizer is not None and (text := missing(self.tokenizer)):
             found.append(("tokenizer", f"{text} Give the path of tokenizer.model."))
