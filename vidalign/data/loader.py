@@ -63,22 +63,28 @@ class Loader:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        batches = iter(self._loader)
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                # torch's words for a worker that vanished; any other RuntimeError is passed on.
-                if "exited unexpectedly" in str(error) or "is killed by signal" in str(error):
-                    raise _dead_worker(error) from error
-                raise
-            if isinstance(batch, Stop):
-                raise batch.error
-            # Before the yield: whoever saves a checkpoint after this batch must find it counted.
-            self.sampler.consume(len(batch["uids"]))
-            yield batch
+        finished = False
+        try:
+            for batch in self._prepared():
+                if isinstance(batch, Stop):
+                    raise batch.error
+                # Before the yield: whoever saves a checkpoint after this batch must find it counted.
+                self.sampler.consume(len(batch["uids"]))
+                yield batch
+            finished = True
+        finally:
+            # After an error, or when the caller leaves early; torch would wait for its workers for seconds.
+            if not finished:
+                self.close()
+
+    def _prepared(self) -> Iterator[dict[str, Any] | Stop]:
+        try:
+            yield from self._loader
+        except RuntimeError as error:
+            # torch's words for a worker that vanished; any other RuntimeError is passed on.
+            if "exited unexpectedly" in str(error) or "is killed by signal" in str(error):
+                raise _dead_worker(error) from error
+            raise
 
     def close(self) -> None:
         """End the workers now instead of at exit."""

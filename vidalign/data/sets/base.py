@@ -6,6 +6,7 @@ compared with the published ones.
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import math
@@ -181,30 +182,45 @@ class Builder:
 
 
 def read_csv(path: Path, columns: Sequence[str], *, header: bool = True) -> Iterator[Row]:
-    """Rows of a csv file; every cell stays text ("None", "NA" and "10" too). Without `header`, `columns` names them."""
-    import pandas
+    """Rows of a csv file; every cell stays text ("None", "NA" and "10" too). Without `header`, `columns` names them.
+
+    A row with too few or too many cells is an error (pandas would fill or drop them without a word).
+    """
+    lines = _cells(path)
+    if not lines:
+        raise DataError(f"{path}: the file is empty")
+    names = lines.pop(0)[1] if header else list(columns)
+    missing = [name for name in columns if name not in names]
+    if missing:
+        near = nearest(missing[0], names)
+        hint = f" (is {near!r} meant?)" if near else ""
+        raise DataError(f"{path}: column(s) {', '.join(missing)} missing{hint}; found: {', '.join(names)}")
+    for index, (number, cells) in enumerate(lines):
+        if len(cells) != len(names):
+            raise DataError(
+                f"{path}, line {number}: {len(cells)} cells, but there are {len(names)} columns; texts with commas "
+                f"need quotes (cells: {str(cells)[:80]})"
+            )
+        yield Row(path, f"line {number}", index, dict(zip(names, cells, strict=True)))
+
+
+def _cells(path: Path) -> list[tuple[int, list[str]]]:
+    """(number of its last line, cells) of every row that is not empty."""
+
+    def parse(strict: bool) -> list[tuple[int, list[str]]]:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=strict)
+            return [(reader.line_num, cells) for cells in reader if cells]
 
     try:
-        table = pandas.read_csv(
-            path,
-            dtype=str,
-            # Options may read "None" or "NA": no cell is a missing value.
-            keep_default_na=False,
-            na_filter=False,
-            encoding="utf-8-sig",
-            header=0 if header else None,
-            names=None if header else list(columns),
-            index_col=False,
-        )
-    except (pandas.errors.ParserError, pandas.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable csv file: {error}") from error
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        near = nearest(missing[0], table.columns)
-        hint = f" (is {near!r} meant?)" if near else ""
-        raise DataError(f"{path}: column(s) {', '.join(missing)} missing{hint}; found: {', '.join(table.columns)}")
-    for index, values in enumerate(table.to_dict("records")):
-        yield Row(path, f"row {index + 1}", index, values)
+        return parse(True)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a text file in UTF-8: {error}") from error
+    except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise DataError(f"{path}: not a readable csv file: a quote is opened and never closed") from error
+        # Quotes in odd places are read as pandas reads them.
+        return parse(False)
 
 
 def read_json(path: Path) -> Any:

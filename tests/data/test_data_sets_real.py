@@ -1,0 +1,136 @@
+"""Every builder on the real annotation rows of the shared folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from vidalign.common.errors import DataError
+from vidalign.common.sample import Sample, read_samples, write_samples
+from vidalign.data.sets.config import DatasetConfig
+from vidalign.registry import DATASETS
+
+# dataset, folder, split, file
+REAL = [
+    ("nextqa", "nextqa_mc", "val", "val.csv"),
+    ("nextqa", "nextqa_mc", "test", "test.csv"),
+    ("star", "star", "train", "STAR_train.json"),
+    ("how2qa", "how2qa", "val", "how2QA_val_release.csv"),
+    ("how2qa", "how2qa", "test_public", "how2QA_test_public_release.csv"),
+    ("vlep", "vlep", "val", "vlep_dev_release.jsonl"),
+    ("vlep", "vlep", "test", "vlep_test_release.jsonl"),
+    ("tvqa", "tvqa", "val", "tvqa_val.jsonl"),
+    ("tvqa", "tvqa", "test_public", "tvqa_test_public.jsonl"),
+]
+HIDDEN = {("vlep", "test"), ("tvqa", "test_public")}
+
+
+def read(shared: Path, name: str, folder: str, split: str, **settings: object) -> list[Sample]:
+    config = DatasetConfig(root=str(shared / "data/annotations" / folder), **settings)
+    return DATASETS.load(name)(config).samples(split)
+
+
+def rows_in(path: Path) -> int:
+    if path.suffix == ".json":
+        return len(json.loads(path.read_text()))
+    if path.suffix == ".jsonl":
+        return sum(1 for line in path.read_text().splitlines() if line.strip())
+    rows = sum(1 for _ in csv.reader(path.open(newline="")))
+    return rows - (0 if path.name.startswith("how2QA") else 1)
+
+
+@pytest.mark.parametrize(("name", "folder", "split", "file"), REAL)
+def test_every_row_becomes_a_sample(
+    name: str, folder: str, split: str, file: str, shared: Path, tmp_path: Path
+) -> None:
+    samples = read(shared, name, folder, split)
+    assert len(samples) == rows_in(shared / "data/annotations" / folder / file)
+    assert all(s.uid.startswith(f"{name}/{split}/") and s.task == "mc_qa" for s in samples)
+    assert all((s.answer_idx is None) == ((name, split) in HIDDEN) for s in samples)
+    assert all(s.answer == s.options[s.answer_idx] for s in samples if s.answer_idx is not None)
+    write_samples(tmp_path / "samples.jsonl", samples)
+    assert [s.uid for s in read_samples(tmp_path / "samples.jsonl")] == [s.uid for s in samples]
+    assert pickle.loads(pickle.dumps(samples[0])) == samples[0]
+
+
+@pytest.mark.parametrize(("name", "folder", "split", "file"), REAL)
+def test_published_counts_are_compared(name: str, folder: str, split: str, file: str, shared: Path) -> None:
+    with pytest.raises(DataError, match=rf"{name}/{split}: \d+ rows, the published file has \d+"):
+        read(shared, name, folder, split, expect_counts=True)
+
+
+def test_nextqa(shared: Path) -> None:
+    samples = read(shared, "nextqa", "nextqa_mc", "val")
+    first = samples[0]
+    assert first.uid == "nextqa/val/4260763967_4"
+    assert first.question == "why is the boy in yellow reaching out to things on the green mat"
+    assert first.options[first.answer_idx] == "assembling parts to build toy"
+    assert (first.media.path, first.media.video_id, first.qtype) == ("1106/4260763967.mp4", "4260763967", "CW")
+    assert first.meta == {"row": 0, "frame_count": "1017", "width": "640", "height": "480"}
+    info = DATASETS.load("nextqa").info
+    assert {s.qtype for s in samples} == {t for types in info.groups.values() for t in types} - {"DB"}
+    assert any(len(set(s.options)) < 5 for s in samples), "rows with two equal options are kept"
+    assert len(read(shared, "nextqa", "nextqa_mc", "val", max_samples=7)) == 7
+
+
+def test_star_drops_the_graphs(shared: Path) -> None:
+    [sample] = read(shared, "star", "star", "train")
+    assert (sample.qtype, sample.span, sample.answer_idx) == ("Interaction", (7.7, 15.7), 0)
+    assert sample.options == ("The sandwich.", "The medicine.", "The blanket.", "The box.")
+    assert dict(sample.meta) == {"row": 0, "question_id": "Interaction_T1_4"}
+
+
+def test_how2qa_authors_file(shared: Path) -> None:
+    official = read(shared, "how2qa", "how2qa", "val", official_order=True)
+    assert official[0].span == (214.42, 234.7)
+    assert official[0].options == ("blue", "green", "blue", "Yellow")
+    assert {s.answer_idx for s in official} == {3}, "the correct option is the last column"
+    assert any("None" in s.options for s in official), "None is an option, not a missing value"
+    shuffled = read(shared, "how2qa", "how2qa", "val")
+    assert [s.options for s in shuffled] == [s.options for s in read(shared, "how2qa", "how2qa", "val")]
+    places = Counter(s.answer_idx for s in shuffled)
+    assert min(places.values()) > len(shuffled) / 8, places
+    for before, after in zip(official, shuffled, strict=True):
+        order = after.meta["option_order"]
+        assert tuple(before.options[place] for place in order) == after.options
+        assert (order[after.answer_idx], after.answer) == (before.answer_idx, before.answer)
+
+
+def test_vlep(shared: Path) -> None:
+    samples = read(shared, "vlep", "vlep", "val")
+    assert samples[0].uid == "vlep/val/20539"
+    assert (samples[0].span, samples[0].question, samples[0].subtitles) == ((6.41, 12.82), None, None)
+    assert samples[0].media.path == "s03e17_seg02_clip_09.mp4"
+    tube = next(s for s in samples if ":" in s.media.video_id)
+    assert tube.media.path == f"vlep_ytb_clips/{tube.media.video_id}.mp4"
+
+
+def test_tvqa_whole_clips(shared: Path) -> None:
+    samples = read(shared, "tvqa", "tvqa", "test_public")
+    assert samples[0].uid == "tvqa/test_public/137317" and samples[0].span == (0.0, 57.32)
+    assert [s.uid for s in samples if s.span is None] == ["tvqa/test_public/137648", "tvqa/test_public/142977"]
+
+
+def test_clips(shared: Path) -> None:
+    builder = DATASETS.load("clips")(DatasetConfig(root=str(shared / "data")))
+    samples = builder.samples("val")
+    assert len(samples) == 25 and len({s.uid for s in samples}) == 25
+    assert samples[0].uid == "clips/val/flipping_a_pancake_0"
+    assert all((builder.media_root / s.media.path).is_file() for s in samples)
+    assert {s.media.kind for s in samples} == {"video"} and builder.feature_path is None
+
+
+def test_clips_without_map_or_file(shared: Path, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "videos").mkdir()
+    header, first, *rest = (shared / "data/clips/val.csv").read_text().splitlines()
+    (tmp_path / "clips/val.csv").write_text("\n".join([header, first, rest[-1]]))
+    (tmp_path / "videos/flipping_a_pancake.webm").touch()
+    samples = DATASETS.load("clips")(DatasetConfig(root=str(tmp_path))).samples("val")
+    assert samples[0].media.path == "flipping_a_pancake.webm"
+    assert samples[1].media.path == f"{samples[1].media.video_id}.mp4", "a missing video is no error of the file"
