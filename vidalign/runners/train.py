@@ -43,7 +43,8 @@ def train(
 ) -> list[dict[str, float]]:
     """Train from `progress` to the end; returns each epoch's averages {"lr", "loss", loss names ..., log names ...}.
 
-    loader: sized; yields {"batch": dict or None, "failures": [(uid, reason) objects]} on the CPU; a list will do.
+    loader: sized; yields {"batch": dict or None, "failures": [objects with uid and reason]} on the CPU; a list of such
+    will do. Its `sampler`, where it has one, is told the epoch and says how much of it was consumed before.
     lr_at: position in epochs -> learning rate; asked at the first micro-batch of each step.
     Raises TrainingError: non-finite loss, too many failed media.
     """
@@ -63,8 +64,9 @@ def train(
         if loop.finished:
             break
         progress.epoch, progress.iteration = epoch, 0
-        if hasattr(loader, "set_epoch"):
-            loader.set_epoch(epoch)
+        if hasattr(loader, "sampler"):
+            loader.sampler.set_epoch(epoch)
+            progress.iteration = loader.sampler.consumed_batches  # not 0 when a run goes on inside an epoch
         history.append(_epoch(loop, loader, lr_at, tuple(callbacks)))
         for callback in callbacks:
             callback.on_epoch(progress, history[-1])

@@ -1,0 +1,116 @@
+"""Listeners of the training loop: metrics.jsonl, TensorBoard, the progress bar."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from vidalign.common import dist
+from vidalign.common.io import append_jsonl
+from vidalign.runners.progress import Progress
+
+
+class MetricsFile:
+    """One line per report in metrics.jsonl: {"kind": train | epoch | eval | ..., "epoch", "step", numbers ...}.
+
+    Also keeps time: samples per second over all processes, and the GPU's peak memory where there is one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._mark = (time.perf_counter(), 0)
+
+    def on_step(self, progress: Progress) -> None:
+        """Nothing."""
+
+    def on_line(self, progress: Progress, values: dict[str, float]) -> None:
+        """A line of kind "train"."""
+        now, (then, samples) = time.perf_counter(), self._mark
+        self._mark = (now, progress.samples)
+        rate = (progress.samples - samples) * dist.world_size() / max(now - then, 1e-9)
+        timing = {"samples_per_second": round(rate, 3), "seconds": round(now - then, 3), **_memory()}
+        self.write("train", progress, {**values, **timing})
+
+    def on_epoch(self, progress: Progress, values: dict[str, float]) -> None:
+        """A line of kind "epoch" with the whole epoch's averages."""
+        self.write("epoch", progress, values)
+
+    def write(self, kind: str, progress: Progress, values: dict[str, Any]) -> None:
+        """Append one line (first process only)."""
+        if dist.is_main():
+            append_jsonl(self.path, [{"kind": kind, "epoch": progress.epoch, "step": progress.step, **values}])
+
+
+class TensorBoard:
+    """The same numbers as TensorBoard events."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    @classmethod
+    def if_installed(cls, folder: Path) -> TensorBoard | None:
+        """None with a remark when tensorboard is missing: events are a convenience, metrics.jsonl has everything."""
+        try:
+            return cls(folder)
+        except ImportError:
+            print("TensorBoard events are not written: tensorboard is not installed", file=sys.stderr)
+            return None
+
+    def on_step(self, progress: Progress) -> None:
+        """Nothing."""
+
+    def on_line(self, progress: Progress, values: dict[str, float]) -> None:
+        """train/<name> at the optimizer step."""
+        self.scalars("train", progress.step, values)
+
+    def on_epoch(self, progress: Progress, values: dict[str, float]) -> None:
+        """epoch/<name> at the optimizer step."""
+        self.scalars("epoch", progress.step, values)
+
+    def scalars(self, group: str, step: int, values: dict[str, float]) -> None:
+        """Write numbers under `group/`."""
+        for name, value in values.items():
+            self._writer.add_scalar(f"{group}/{name}", value, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the event file."""
+        self._writer.close()
+
+
+class Bar:
+    """A progress bar over optimizer steps; shows the last line's loss and rate."""
+
+    def __init__(self, total: int, start: int = 0) -> None:
+        from tqdm import tqdm
+
+        # Without a terminal (a log file) one line in half a minute is enough.
+        quiet = not sys.stderr.isatty()
+        self._bar = tqdm(total=total, initial=start, unit="step", desc="train", mininterval=30 if quiet else 0.1)
+
+    def on_step(self, progress: Progress) -> None:
+        """One step on."""
+        self._bar.update(1)
+
+    def on_line(self, progress: Progress, values: dict[str, float]) -> None:
+        """Loss and learning rate."""
+        self._bar.set_postfix(loss=f"{values['loss']:.4f}", lr=f"{values['lr']:.2e}", refresh=False)
+
+    def on_epoch(self, progress: Progress, values: dict[str, float]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Leave the bar where it is."""
+        self._bar.close()
+
+
+def _memory() -> dict[str, float]:
+    import torch
+
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return {}
+    return {"peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3)}
