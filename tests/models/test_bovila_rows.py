@@ -149,6 +149,14 @@ def test_official_overflow_cuts_the_answer_away_but_not_the_video(tiny: Tokenize
         processor(tiny, PLAIN, max_seq_len=80, overflow="official", streams=("vqa", "qav")).rows(made())
 
 
+def test_official_overflow_may_cut_the_end_token_behind_the_frames(tiny: Tokenizer) -> None:
+    [whole] = processor(tiny, PLAIN).rows(made())["qav"]
+    settings = {"max_seq_len": len(whole) - 1, "overflow": "official", "streams": ("vqa", "qav")}
+    cutting = processor(tiny, PLAIN, **settings)
+    batch = cutting.collate([cutting(made(), torch.ones(FRAMES, 4))])
+    assert batch["qav"]["labels"][0, 0, -FRAMES:].tolist() == list(range(FRAMES))
+
+
 def test_collate_trims_pads_and_fills(tiny: Tokenizer) -> None:
     samples = [made(), made(uid="made/val/2", options=("a", "b"), answer_idx=None, question="who")]
     trimmed, padded = (

@@ -187,7 +187,8 @@ class PromptProcessor:
             # Kept: "official" goes on cutting into the video placeholders when the dialogue is used up.
             if keep >= 0 or (self.overflow == "official" and row.cut_start + keep >= 0):
                 return self._shortened(row, stream, keep)
-        elif self.overflow == "official" and stream != "qav":
+        # The official qav labels need room for every frame; only what follows them can be cut.
+        elif self.overflow == "official" and (stream != "qav" or row.video_start + self.num_frames <= self.max_seq_len):
             return row
         raise self._too_long(row, stream, sample)
 
