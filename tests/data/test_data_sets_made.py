@@ -193,3 +193,22 @@ def test_other_row_numbers_than_published_are_told(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.WARNING):
         build("star", tmp_path, "val")
     assert "star/val: 1 rows, the published file has 7098" in caplog.text
+
+
+def test_a_scene_without_any_shot_has_one_zero_row_per_shot(tmp_path: Path) -> None:
+    import torch
+
+    from vidalign.media.features import FeatureStore
+    from vidalign.media.load import MediaLoader
+    from vidalign.media.spec import MediaSpec
+
+    torch.save({"another": torch.ones(2, 4)}, tmp_path / "f.pth")
+    write(tmp_path, "AnotherMissOhQA_train_set.json", DRAMA)
+    [scene] = build("dramaqa", tmp_path, "train", features="f.pth")
+    loader = MediaLoader(
+        MediaSpec(kind="features", num_frames=5, feature_dim=4),
+        features=FeatureStore.open(tmp_path / "f.pth"),
+        missing="zeros",
+    )
+    loaded = loader.load(scene)
+    assert loaded.length == 3 and loaded.tensor.shape == (5, 4) and not loaded.tensor.any()

@@ -82,7 +82,7 @@ class MediaLoader:
         import torch
 
         rows, notes, found = self._all_rows(sample.media)
-        span = span_rows(len(rows), sample.span, self.feature_fps) if found else range(1)
+        span = span_rows(len(rows), sample.span, self.feature_fps) if found else range(len(rows))
         if not span:
             # Kept: a span without rows is one zero row under "zeros", as in How2QA's loader; the other loaders end
             # with nothing but zeros too [golden: data_how2qa].
