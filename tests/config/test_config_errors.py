@@ -257,6 +257,8 @@ def test_what_training_and_evaluation_need(tmp_path):
     assert "datasets.star.train: no dataset has a split to train on" in told and "needs a learning rate" in told
     assert "no dataset has a split to evaluate on" in message(path, purpose="evaluate")
     load(path)
+    told = message(write(tmp_path, GOOD), "datasets.vlep.root=x", purpose="train")
+    assert "--options: datasets.vlep: this dataset has neither" in told and "Is 'star' meant?" in told
 
 
 def test_every_misspelt_key_is_recognised(tmp_path):

@@ -10,7 +10,15 @@ PURPOSES = ("train", "evaluate")
 def for_purpose(experiment: Experiment, purpose: str) -> list[tuple[str, str]]:
     """(dotted key, what is wrong and the cure) for "train" or "evaluate"."""
     assert purpose in PURPOSES, f"purpose {purpose!r} is not one of {PURPOSES}"
-    return _train(experiment) if purpose == "train" else _evaluate(experiment)
+    return _unused(experiment) + (_train(experiment) if purpose == "train" else _evaluate(experiment))
+
+
+def _unused(experiment: Experiment) -> list[tuple[str, str]]:
+    """Datasets beside a used one that nothing would read: mostly an option with another dataset's name."""
+    used = [name for name, one in experiment.datasets.items() if one.train or one.eval]
+    text = "this dataset has neither a train nor an eval split, it would not be used. Give one or remove it."
+    hint = f" Is {used[0]!r} meant?" if len(used) == 1 else ""
+    return [(f"datasets.{name}", text + hint) for name in experiment.datasets if used and name not in used]
 
 
 def _train(experiment: Experiment) -> list[tuple[str, str]]:
