@@ -130,3 +130,25 @@ def test_guarded_tells_a_user_mistake_and_nothing_else(capsys, monkeypatch):
     assert guarded(lambda: fail(ConfigError("wrong"))) == 2 and capsys.readouterr().err == ""
     assert guarded(lambda: fail(DataError("row 7"))) == 2
     assert capsys.readouterr().err == "error (process 3): row 7\n"
+
+
+@pytest.mark.parametrize(("entry", "config"), [("train.py", "star_train"), ("evaluate.py", "star_eval")])
+def test_train_and_evaluate_tell_config_mistakes_at_once(entry, config, repository, tmp_path):
+    path = f"configs/bovila/{config}.yaml"
+    changes = ["run.sed=3", "run.checkpoint=no.pth", f"paths.data_root={tmp_path}"]
+    command = [sys.executable, "-X", "importtime", entry, "--cfg-path", path, "--options"]
+    told = []
+    for options in (changes, changes[1:]):  # a wrong key; then only files that are not there
+        start = time.monotonic()
+        done = subprocess.run([*command, *options], cwd=repository, capture_output=True, text=True)
+        assert time.monotonic() - start < 2.0 and done.returncode == 2 and "Traceback" not in done.stderr
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import")}
+        assert "yaml" in imported and not imported & set(HEAVY)
+        told.append([line for line in done.stderr.splitlines() if not line.startswith("import")])
+    assert told[0] == [
+        f"error: 1 mistake in {path}",
+        "  --options: run.sed = 3: unknown key. Did you mean run.seed? Rename it or remove it.",
+    ]
+    assert told[1][0] == f"error: 3 mistakes in {path}" and any(
+        "run.checkpoint: no.pth does" in line for line in told[1]
+    )
