@@ -1,0 +1,1 @@
+"""YAML files, base files and command-line options -> one checked Experiment. The only door of omegaconf."""
