@@ -17,13 +17,24 @@ FROM_TORCH = {
 COMPUTING = {
     *("softmax", "log_softmax", "sigmoid", "tanh", "relu", "silu", "exp", "log", "sqrt", "rsqrt", "pow", "sum", "mean"),
     *("matmul", "mm", "bmm", "einsum", "dot", "add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "addmm"),
-    *("argmax", "argmin", "max", "min", "amax", "amin", "topk", "sort", "argsort", "cumsum", "cumprod", "prod", "norm"),
+    *("argmax", "argmin", "max", "min", "amax", "amin", "topk", "sort", "argsort", "cumsum", "cumprod", "prod"),
     *("var", "std", "clamp", "where", "masked_fill", "masked_fill_", "gather", "scatter", "scatter_", "index_add"),
     *("cross_entropy", "nll_loss", "linear", "embedding", "layer_norm", "lgamma", "digamma", "round", "floor", "abs"),
     *("repeat_interleave", "nonzero", "logsumexp", "one_hot", "multinomial", "neg", "reciprocal", "baddbmm", "outer"),
 }
 COMPUTING_NAMES = {"sum", "max", "min", "pow", "round", "abs", "divmod", "eval", "exec", "__import__", "getattr"}
-MAY_IMPORT = {"vidalign", "torch", "refcases", "json", "pathlib", "typing", "__future__", "tempfile", "argparse"}
+MAY_IMPORT = {
+    "vidalign",
+    "torch",
+    "refcases",
+    "adapters",
+    "json",
+    "pathlib",
+    "typing",
+    "__future__",
+    "tempfile",
+    "argparse",
+}
 MAY_IMPORT |= {"contextlib", "collections", "dataclasses", "functools", "types"}
 
 
@@ -57,6 +68,8 @@ def _offence(node):
             yield line, name
         if node.attr in COMPUTING:
             yield line, f".{node.attr}"
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "norm":
+        yield line, ".norm()"  # without a call it is the name of a layer
     elif isinstance(node, ast.Name) and node.id in COMPUTING_NAMES:
         yield line, node.id
     elif (
@@ -106,6 +119,8 @@ def test_adapter_computes_nothing(path):
         "x = torch.nn.Linear(1, 2)",
         "x = y.softmax(-1)",
         "x = y.mean()",
+        "x = y.norm()",
+        "f = y.exp",
         "x = y.argmax(-1)",
         "x = sum(losses)",
         "x = getattr(torch, 'exp')(y)",
@@ -127,6 +142,7 @@ def test_computing_is_noticed(source):
         "x = folder / f'{name}.json'",
         "x = {'a': 1} | other",
         "x = not y",
+        "x = model.body.norm",
         "x = y[-1]",
     ],
 )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from refcases.case import Case, SkipCase
 from refcases.compare import compare, has_work
 
 STATES = ("PASS", "FAIL", "SKIP", "TODO")
+ADAPTERS = Path(__file__).resolve().parents[1] / "adapters"
 Adapter = Callable[[Case], Mapping[str, Any]]
 
 
@@ -30,10 +31,9 @@ class Outcome:
 
 def adapters_of(system: str) -> dict[str, Adapter]:
     """kind -> function of tests/adapters/<system>.py; empty when there is no such file."""
-    name = f"adapters.{system}"
-    if importlib.util.find_spec(name) is None:
+    if not (ADAPTERS / f"{system}.py").is_file():
         return {}
-    return importlib.import_module(name).KINDS
+    return importlib.import_module(f"adapters.{system}").KINDS
 
 
 def run_case(case: Case) -> Outcome:

@@ -103,8 +103,20 @@ class FrozenCausalLM(nn.Module):
     def block(self, index: int, x_BTD: Tensor, *, prompts: Prompts | None = None) -> Tensor:
         """One layer on its own, for tests and probes."""
         positions = torch.arange(x_BTD.shape[1], device=x_BTD.device)[None]
-        rotary = self.body.rotary_emb(x_BTD, position_ids=positions)
+        rotary = self.rotary_table(x_BTD.shape[1])
         return self.body.layers[index](x_BTD, position_embeddings=rotary, position_ids=positions, prompts=prompts)
+
+    def rotate(self, query_BTHC: Tensor, key_BTKC: Tensor) -> tuple[Tensor, Tensor]:
+        """The LM's own rotary embedding of positions 0 .. T-1, for tests and probes (Hugging Face order inside C)."""
+        from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+        cos, sin = self.rotary_table(query_BTHC.shape[1])
+        return apply_rotary_pos_emb(query_BTHC, key_BTKC, cos, sin, unsqueeze_dim=2)
+
+    def rotary_table(self, length: int) -> tuple[Tensor, Tensor]:
+        """cos and sin (1, length, C) as the attention layers get them."""
+        positions = torch.arange(length, device=self.embeddings.device)[None]
+        return self.body.rotary_emb(self.embeddings, position_ids=positions)
 
     def _drop_lower_layers(self, keep: int) -> None:
         self.body.layers = nn.ModuleList(list(self.body.layers)[-keep:])

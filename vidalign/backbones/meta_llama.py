@@ -149,6 +149,11 @@ def merge_shards(shards: list[Mapping[str, Tensor]], *, dim: int | None = None) 
     return merged
 
 
+def split_dim(name: str) -> int:
+    """The dimension along which model-parallel shards divide a weight (Meta's name); -1: every shard has it whole."""
+    return _SPLIT_DIM.get(_kind(name), -1)
+
+
 def load_meta(folder: str | Path, *, dtype: torch.dtype, official_rope: bool = False) -> nn.Module:
     """A Meta folder -> LlamaForCausalLM, every weight accounted for."""
     folder = Path(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from vidalign.common.errors import ConfigError
@@ -35,6 +35,16 @@ def learning_rate(config: OptimizerConfig, *, samples_per_step: int) -> float:
             "samples of a step)"
         )
     return config.base_lr * samples_per_step / 256
+
+
+def samples_per_step(*, batch_size_per_gpu: int, accumulate: int, world_size: int) -> int:
+    """Samples behind one optimizer step, over all micro-batches and processes."""
+    return batch_size_per_gpu * accumulate * world_size
+
+
+def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
+    """How many numbers these parameters hold."""
+    return sum(parameter.numel() for parameter in parameters)
 
 
 def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, *, lr: float) -> Optimizer:

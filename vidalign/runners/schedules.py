@@ -7,6 +7,7 @@ only at the first micro-batch of an optimizer step, as the official BoViLA loop 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 
 def constant(position: float, *, peak: float, min_lr: float, warmup_epochs: float, epochs: float) -> float:
@@ -29,6 +30,20 @@ def warmup_linear(position: float, *, peak: float, min_lr: float, warmup_epochs:
     if position < warmup_epochs:
         return _warmup(position, peak, warmup_epochs)
     return peak + (min_lr - peak) * _progress(position, warmup_epochs, epochs)
+
+
+def updates(
+    lr_at: Callable[[float], float], *, epochs: int, iterations_per_epoch: int, accumulate: int
+) -> list[tuple[int, int, float]]:
+    """(epoch, iteration, rate) each time the training loop asks: at the first micro-batch of every step.
+
+    The last step of an epoch is listed even when micro-batches are lacking and it is not taken, as in the official log.
+    """
+    return [
+        (epoch, iteration, lr_at(epoch + iteration / iterations_per_epoch))
+        for epoch in range(epochs)
+        for iteration in range(0, iterations_per_epoch, accumulate)
+    ]
 
 
 def _warmup(position: float, peak: float, warmup_epochs: float) -> float:

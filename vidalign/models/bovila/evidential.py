@@ -53,6 +53,11 @@ def regularizer(e_NV: Tensor, q_N1: Tensor, label_N: Tensor) -> Tensor:
     return torch.lgamma(s_N).mean() - const + own.mean() - (alpha_NV.sum(-1) - k).mean() * torch.digamma(s_N).mean()
 
 
+def answer_terms(e_NV: Tensor, q_N1: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
+    """The two terms of the answer loss, unweighted: mean squared error and regularizer, both scalars."""
+    return squared_error(e_NV, q_N1, label_N).mean(), regularizer(e_NV, q_N1, label_N)
+
+
 def regularizer_matrix(e_NV: Tensor, q_N1: Tensor, label_N: Tensor) -> Tensor:
     """The plain formula (N, N): Kullback-Leibler terms of row j's alpha with row i's total evidence s.
 

@@ -5,6 +5,10 @@ The trained module already has the released names (backbones/video_prompts.py); 
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor, nn
 
 from vidalign.backbones.video_prompts import VideoPrompts
@@ -33,3 +37,24 @@ def load_released(adapter: VideoPrompts, scale_proj: nn.Linear | None, state: di
     scale = {name.removeprefix(_SCALE): t for name, t in state.items() if name.startswith(_SCALE)}
     if scale:
         scale_proj.load_state_dict(scale, strict=True)
+
+
+def official_checkpoint(
+    state: Mapping[str, Tensor],
+    *,
+    optimizer: dict[str, Any],
+    epoch: int,
+    scaler: dict[str, Any] | None = None,
+    args: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the authors' code writes and resumes from, made of `export_state()`, `optimizer.state_dict()` and the rest.
+
+    The evidence scale is left out: their file has none. `epoch` is the last finished one (0-based).
+    """
+    return {
+        "model": {name: tensor for name, tensor in state.items() if not name.startswith(_SCALE)},
+        "optimizer": optimizer,
+        "epoch": epoch,
+        "scaler": scaler or {},
+        "args": argparse.Namespace(**(args or {})),
+    }

@@ -83,7 +83,7 @@ class BoViLA(nn.Module):
         plan = self._plan(batch)
         tokens_BFD, _ = self.video_lm.video(batch["video"])
         embedded = {name: self.video_lm.embed(batch[name], tokens_BFD) for name in self.streams}
-        starts = {name: _bias_start(batch[name]) for name in self.streams}
+        starts = {name: bias_start(batch[name]) for name in self.streams}
         hidden = dict(
             zip(self.streams, self.video_lm.hidden(list(embedded.values()), list(starts.values())), strict=True)
         )
@@ -165,8 +165,9 @@ class BoViLA(nn.Module):
         # Rows are supervised by the span's mask; cross-entropy alone leaves out the token with id 0. [train_fp16]
         e_NV, q_N1 = self._evidence(logits_NV)
         label_N = rows["target_N"]
-        out.losses["edl_mse"] = losses.evidential * evidential.squared_error(e_NV, q_N1, label_N).mean()
-        out.losses["edl_reg"] = losses.regularizer * evidential.regularizer(e_NV, q_N1, label_N)
+        error, regularizer = evidential.answer_terms(e_NV, q_N1, label_N)
+        out.losses["edl_mse"] = losses.evidential * error
+        out.losses["edl_reg"] = losses.regularizer * regularizer
         out.logs["uncertainty"] = evidential.uncertainty(q_N1).mean().detach()
 
     def _with_own_questions(
@@ -216,7 +217,7 @@ class BoViLA(nn.Module):
         return u_BOK.sum(-1) / counts_BO.clamp(min=1)
 
 
-def _bias_start(stream: dict[str, Tensor]) -> Tensor:
+def bias_start(stream: dict[str, Tensor]) -> Tensor:
     """Kept: BoViLA tests `if video_start`, so a block at column 0 gets no bias. [block_adapter_video_start0]"""
     start_B = stream["video_start"]
     start_R = start_B.repeat_interleave(stream["ids"].shape[1])
