@@ -94,21 +94,24 @@ class TrainSampler:
 class EvalSampler:
     """Batches of one rank at evaluation: every sample exactly once over all ranks, in order, nothing padded.
 
+    The list is cut into the same batches at any number of ranks, and whole batches are dealt out in turn: what a model
+    says about a sample may depend on its batch in the last bit, so equal batches give equal records.
     Ranks may have different numbers of batches (also none); no collective may stand inside the loop.
     """
 
     def __init__(self, num_samples: int, *, batch_size: int, rank: int = 0, world: int = 1) -> None:
         assert batch_size > 0 and 0 <= rank < world, (batch_size, rank, world)
-        self._mine = range(rank, num_samples, world)
+        self.num_samples = num_samples
         self.batch_size = batch_size
+        self._starts = range(rank * batch_size, num_samples, world * batch_size)
 
     def __len__(self) -> int:
         """Batches of this rank."""
-        return math.ceil(len(self._mine) / self.batch_size)
+        return len(self._starts)
 
     def consume(self, count: int) -> None:
         """Nothing to note: evaluation starts over."""
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for start in range(0, len(self._mine), self.batch_size):
-            yield [(index, 0) for index in self._mine[start : start + self.batch_size]]
+        for start in self._starts:
+            yield [(index, 0) for index in range(start, min(start + self.batch_size, self.num_samples))]

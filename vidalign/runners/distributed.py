@@ -45,7 +45,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     import torch
     import torch.distributed as torch_dist
 
-    if int(os.environ.get("WORLD_SIZE", 1)) < 2 or torch_dist.is_initialized():
+    if "WORLD_SIZE" not in os.environ or torch_dist.is_initialized():
         yield
         return
     if device.type == "cuda":
@@ -60,8 +60,10 @@ def process_group(device: torch.device) -> Iterator[None]:
 
 
 def wrap(model: nn.Module, *, device: torch.device, find_unused_parameters: bool = False) -> nn.Module:
-    """DDP around the model when there is more than one process; the first process's weights go to all."""
-    if dist.world_size() == 1:
+    """DDP around the model when there is a group; the first process's weights go to all."""
+    import torch.distributed as torch_dist
+
+    if not torch_dist.is_initialized():
         return model
     from torch.nn.parallel import DistributedDataParallel
 

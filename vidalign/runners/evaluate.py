@@ -6,7 +6,7 @@ checks them against the sample list and writes predictions/<dataset>/<split>.jso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,26 +71,30 @@ def evaluate(
     return outcome
 
 
-def predict(model: nn.Module, task: Any, eval_set: EvalSet, *, device: torch.device | str = "cpu") -> Iterable[Record]:
+def predict(model: nn.Module, task: Any, eval_set: EvalSet, *, device: torch.device | str = "cpu") -> Iterator[Record]:
     """This process's records, batch by batch: failed media as failed records, notes as reasons of usable ones."""
-    import torch
-
     answers = {sample.uid: sample.answer_idx for sample in eval_set.samples}
     model = unwrap(model)
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            for entry in eval_set.loader:
-                for failure in entry["failures"]:
-                    yield Record(
-                        uid=failure.uid, status="failed", reason=failure.reason, answer_idx=answers.get(failure.uid)
-                    )
-                if entry["batch"] is not None:
-                    records = task.predict(model, to_device(entry["batch"], device))
-                    yield from (_annotated(record, entry) for record in records)
+        for entry in eval_set.loader:
+            for one in entry["failures"]:
+                yield Record(uid=one.uid, status="failed", reason=one.reason, answer_idx=answers.get(one.uid))
+            yield from _batch_records(model, task, entry, device)
     finally:
         model.train(was_training)
+
+
+def _batch_records(model: nn.Module, task: Any, entry: dict[str, Any], device: torch.device | str) -> list[Record]:
+    import torch
+
+    if entry["batch"] is None:
+        return []
+    # no_grad, not inference_mode: what a model caches here (rotary tables) must serve the next training step too.
+    with torch.no_grad():
+        records = task.predict(model, to_device(entry["batch"], device))
+    return [_annotated(record, entry) for record in records]
 
 
 def _annotated(record: Record, entry: dict[str, Any]) -> Record:
