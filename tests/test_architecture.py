@@ -152,12 +152,12 @@ def body_lines(function):
 
 
 def nesting(node, depth=0):
-    """Deepest nesting of if, for, while, with, try below `node`; an elif chain counts once."""
+    """Deepest nesting of if, for, while, try below `node`; an elif chain counts once."""
     deepest = depth
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             continue
-        blocks = isinstance(child, ast.If | ast.For | ast.While | ast.With | ast.Try)
+        blocks = isinstance(child, ast.If | ast.For | ast.While | ast.Try)
         is_elif = isinstance(node, ast.If) and isinstance(child, ast.If) and node.orelse == [child]
         deepest = max(deepest, nesting(child, depth + (blocks and not is_elif)))
     return deepest

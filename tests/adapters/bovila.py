@@ -166,7 +166,7 @@ def run_merge_shards(case: Case) -> dict[str, Any]:
             number = int(stem.removeprefix("shard"))
             torch.save(case.group(f"in/{stem}"), Path(folder) / f"consolidated.{number:02}.pth")
         merged = merge_shards(read_shards(Path(folder)), dim=read_params(Path(folder))["dim"])
-    head = merged["output.weight"]
+    head = next(merged[name] for name in ("output.weight", "tok_embeddings.weight") if name in merged)
     lm = build_llama(llama_config(params, vocab_size=len(head)), dtype=head.dtype)
     base = {meta_name(name): value for name, value in lm.state_dict().items()}
     # Sizes that the case does not tell are those of all other cases: 3 prompts, 4 frames, features of width 768.
@@ -243,8 +243,9 @@ def run_eval_loop(case: Case) -> dict[str, Any]:
     videos = [name for names in case.json["vid"] for name in names]
     questions = [number for numbers in case.json["qid"] for number in numbers]
     rows = result_rows(videos=videos, question_ids=questions, **columns)
-    # The rate is that of the stub optimizer the loop was given; evaluation only reports it.
-    return result | {"json:stats": {"lr": stats["lr"]} | meters.averages(), "json:result_json": rows}
+    # The rate is that of the stub optimizer the loop was given; evaluation only passes it on.
+    rate = {name: value for name, value in stats.items() if name == "lr"}
+    return result | {"json:stats": rate | meters.averages(), "json:result_json": rows}
 
 
 KINDS = {

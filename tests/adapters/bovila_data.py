@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapters.bovila_models import bovila, gradients, is_half, option_outputs, size
+from adapters.bovila_models import bovila, gradients, is_half, next_noise, option_outputs, size, stored_noise
 from refcases.case import Case
 
 from vidalign.data.sets.config import DatasetConfig
@@ -24,10 +24,13 @@ SHAPES = "_batch_shapes"
 
 
 class OpenCase:
-    """A dataset case laid out as a user's folder, with builder, media loader and tokenizer opened on it."""
+    """A dataset case laid out as a user's folder, with builder, media loader and tokenizer opened on it.
 
-    def __init__(self, case: Case, folder: Path) -> None:
-        self.case, self.settings = case, case.json["config"]
+    settings: max_feats, max_seq_len, sub; the case's own, or those of a case that uses it.
+    """
+
+    def __init__(self, case: Case, folder: Path, settings: dict[str, Any]) -> None:
+        self.settings = settings
         for name, text in case.json["annotation_files"].items():
             (folder / f"{name}").parent.mkdir(parents=True, exist_ok=True)
             (folder / f"{name}").write_text(text, encoding="utf-8")
@@ -51,13 +54,13 @@ class OpenCase:
         )
         self.tokenizer = load_tokenizer(case.folder / f"{case.json['tokenizer'].split()[0]}")
 
-    def processor(self, split: str, *, streams: tuple[str, ...], max_seq_len: int, form: RowForm) -> PromptProcessor:
+    def processor(self, split: str, *, streams: tuple[str, ...], form: RowForm) -> PromptProcessor:
         """The prompts of a split; only `train` has one row per sample."""
         return PromptProcessor(
             self.tokenizer,
             info=self.builder.info,
             num_frames=self.settings["max_feats"],
-            max_seq_len=max_seq_len,
+            max_seq_len=self.settings["max_seq_len"],
             streams=streams,
             train=split == "train",
             overflow="official",
@@ -89,11 +92,10 @@ def run_flipped_dataset(case: Case) -> dict[str, Any]:
 def _fields(case: Case, streams: tuple[str, ...], *, vaq_per_option: bool) -> dict[str, Any]:
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        opened = OpenCase(case, Path(folder))
+        opened = OpenCase(case, Path(folder), case.json["config"])
         form = RowForm(all_streams=True, vaq_per_option=vaq_per_option, official_positions=True)
         for split in opened.splits:
-            length = opened.settings["max_seq_len"]
-            processor = opened.processor(split, streams=streams, max_seq_len=length, form=form)
+            processor = opened.processor(split, streams=streams, form=form)
             rows = []
             for sample in opened.builder.samples(split):
                 media = opened.media.load(sample)
@@ -134,16 +136,17 @@ def run_end_to_end(case: Case) -> dict[str, Any]:
     model = bovila(case, exact=is_half(case))
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        opened = OpenCase(case.other(case.json["uses_case"]), Path(folder))
+        lender = case.other(case.json["uses_case"])
+        own = {"max_feats": size(case, "max_feats"), "max_seq_len": size(case, "max_seq_len")}
+        subtitles = case.json["args"].get("sub", lender.json["config"]["sub"])
+        opened = OpenCase(lender, Path(folder), own | {"sub": subtitles})
         for split in opened.splits:
             form = RowForm(pad_to_max=True, official_positions=True, questions=model.config.losses.aqa > 0)
-            length = size(case, "max_seq_len")
-            processor = opened.processor(split, streams=("vqa", "vaq"), max_seq_len=length, form=form)
+            processor = opened.processor(split, streams=("vqa", "vaq"), form=form)
             samples = opened.builder.samples(split)
             batch = processor.collate([processor(sample, opened.media.load(sample).tensor) for sample in samples])
             if split == "train":
-                noise = [case.tensor(name) for name in case.names if name.startswith("in/gumbel/")]
-                output = model(batch, torch.cat(noise) if noise else None)
+                output = model(batch, next_noise(stored_noise(case), batch, model))
                 result |= {f"out/loss/{name}": value for name, value in output.losses.items()}
                 result |= {"out/loss/total": output.total} | gradients(case, output.total, model)
             else:

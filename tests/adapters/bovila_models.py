@@ -165,13 +165,25 @@ def gradients(case: Case, total: Tensor, model: BoViLA | LlamaVQA) -> dict[str, 
     return {f"grad/{name}": grad for name, grad in zip(named, grads, strict=True) if grad is not None}
 
 
-def gumbel_rows(case: Case, batch: dict[str, Any], model: BoViLA) -> Tensor | None:
-    """The stored noise of the questions that are replaced, one after the other."""
+def stored_noise(case: Case) -> Iterator[Tensor]:
+    """The Gumbel noise of every question replacement, tried or done, in the order in which it was drawn."""
+    numbers = sorted(int(name.split("/")[2]) for name in case.names if name.startswith("in/gumbel/"))
+    return (case.tensor(f"in/gumbel/{number}") for number in numbers)
+
+
+def next_noise(noise: Iterator[Tensor], batch: dict[str, Any], model: BoViLA) -> Tensor | None:
+    """The noise of the questions that one forward pass replaces, one after the other.
+
+    A question that does not fit has drawn its noise too, and is the last one tried.
+    """
     if not model.config.losses.aqa:
         return None
     plan = plan_training(batch, streams=model.streams, max_seq_len=model.config.max_seq_len, questions=True)
     counts = plan["question"]["counts"]
-    return torch.cat([case.tensor(f"in/gumbel/{i}") for i, _ in enumerate(counts)]) if counts else None
+    rows = [next(noise) for _ in counts]
+    if len(counts) < len(batch["video"]):
+        next(noise, None)
+    return torch.cat(rows) if rows else None
 
 
 def run_train(case: Case) -> dict[str, Any]:
@@ -179,7 +191,7 @@ def run_train(case: Case) -> dict[str, Any]:
     model = bovila(case, exact=is_half(case))
     batch = batch_of(case, case.json["lists"], case.group("in"))
     with recorded_hidden(model) as hidden:
-        output = model(batch, gumbel_rows(case, batch, model))
+        output = model(batch, next_noise(stored_noise(case), batch, model))
     result = {f"out/loss/{name}": value for name, value in output.losses.items()}
     result |= {"out/loss/total": output.total} | gradients(case, output.total, model)
     passes = torch.cat(hidden).split(len(batch["video"]))
@@ -248,6 +260,8 @@ def run_train_loop(case: Case) -> dict[str, Any]:
         )
 
     settings = LoopSettings(max_epochs=len(case.json["stats"]), accumulate=args["accum_iter"])
+    noise = stored_noise(case)
+    model.register_forward_pre_hook(lambda module, given: (*given, next_noise(noise, given[0], module)))
     progress = Progress()
     history = train(model, loader, optimizer, lr_at=lr_at, settings=settings, progress=progress)
     file = official_checkpoint(model.export_state(), optimizer=optimizer.state_dict(), epoch=progress.epoch, args=args)

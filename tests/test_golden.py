@@ -1,0 +1,78 @@
+"""The committed selection of reference cases, and proof that a wrong number in any of their outputs is noticed."""
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from refcases.case import find_cases
+from refcases.compare import compare, entry_for
+from refcases.runner import adapters_of, run_case
+
+GOLDEN = Path(__file__).parent / "golden"
+CASES = list(find_cases(GOLDEN))
+cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    logging.getLogger("vidalign").setLevel(logging.ERROR)
+    yield
+    logging.getLogger("vidalign").setLevel(logging.NOTSET)
+
+
+@cases
+def test_golden_case(case):
+    outcome = run_case(case)
+    assert outcome.state == "PASS", "\n".join([outcome.detail, *outcome.lines[:20]])
+
+
+def test_selection_is_small_and_covers_the_kinds():
+    assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) < 3_000_000
+    missing = set(adapters_of("bovila")) - {case.kind for case in CASES if case.system == "bovila"}
+    assert missing == {"end_to_end"}, "only the one kind that is too large may be missing"
+
+
+def spoiled(tensor):
+    """Copies that must not pass: zeroed, shifted by one place, scaled by 2 %."""
+    yield "zeroed", torch.zeros_like(tensor)
+    if tensor.numel() > 1:
+        yield "shifted", tensor.flatten().roll(1).reshape(tensor.shape)
+    if tensor.is_floating_point():
+        yield "scaled", tensor * 1.02
+
+
+@cases
+def test_spoiled_results_fail(case):
+    if case.kind in ("train", "infer") and case.params["tok_embeddings.weight"].dtype == torch.float16:
+        pytest.skip("half-precision tolerances leave room for 2 % in places")
+    expected = {name: case.tensor(name) for name in case.expected_tensors}
+    for name, tensor in expected.items():
+        if entry_for(name, case.json["check"])["how"] == "skip":
+            continue
+        for how, copy in spoiled(tensor):
+            if torch.allclose(copy.double(), tensor.double(), rtol=1e-3, atol=1e-9, equal_nan=True):
+                continue  # zeros, or constant along the shift: nothing was spoiled
+            failures = compare(case, expected | {name: copy}).failures
+            assert any(line.startswith(f"{name}:") for line in failures), f"{name} {how} passed"
+
+
+def test_a_changed_setting_changes_the_result():
+    """The adapter reads the case, it does not replay it: another eps or weight must give other numbers."""
+    by_kind = {case.kind: case for case in CASES}
+    for kind, path, value in (
+        ("rope_rmsnorm", ("eps",), 0.5),
+        ("train", ("args", "vaq"), 0.9),
+        ("flipped_train", ("args", "tau"), 7.0),
+        ("block", ("video_start",), 5),
+        ("train_loop", ("args", "weight_decay"), 0.9),
+        ("dataset", ("config", "max_seq_len"), 79),
+    ):
+        original = by_kind[kind]
+        changed = type(original)(original.path, json.loads(json.dumps(original.json)))
+        place = changed.json
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+        assert run_case(changed).state == "FAIL", f"{kind}: {path} has no influence"
