@@ -1,6 +1,6 @@
 """One process of test_distributed.py: trains the toy model on its part of the samples and saves what came out.
 
-python distributed_worker.py OUT LOSS_NORM DEVICE; rank and world size come from the environment.
+python distributed_worker.py OUT DEVICE; rank and world size come from the environment. Both kinds of loss_norm in turn.
 """
 
 import sys
@@ -58,9 +58,10 @@ def run(rank, world, *, micro, accumulate, loss_norm, device):
 
 
 if __name__ == "__main__":
-    out, loss_norm, wish = sys.argv[1:]
+    out, wish = sys.argv[1:]
     torch.set_num_threads(1)
     device = pick_device(wish)
     with process_group(device):
-        result = run(dist.rank(), dist.world_size(), micro=2, accumulate=2, loss_norm=loss_norm, device=device)
-        torch.save(result, Path(out) / f"rank{dist.rank()}.pt")
+        place = {"rank": dist.rank(), "world": dist.world_size(), "device": device}
+        both = {norm: run(**place, micro=2, accumulate=2, loss_norm=norm) for norm in ("official", "tokens")}
+    torch.save(both, Path(out) / f"rank{place['rank']}.pt")

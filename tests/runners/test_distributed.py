@@ -18,7 +18,7 @@ from vidalign.checkpoint.load import read_checkpoint
 WORKER = Path(__file__).with_name("distributed_worker.py")
 
 
-def launch(out, loss_norm, *, world=2, device="cpu"):
+def launch(out, *, world=2, device="cpu"):
     """The worker as `world` processes; their results in rank order."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ def launch(out, loss_norm, *, world=2, device="cpu"):
         environment["LOCAL_RANK"] = str(rank)
         started.append(
             subprocess.Popen(
-                [sys.executable, str(WORKER), str(out), loss_norm, device],
+                [sys.executable, str(WORKER), str(out), device],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -55,8 +55,13 @@ def equal(one, other, rel):
         assert one[name] == pytest.approx(other[name], rel=rel), name
 
 
-def test_official_losses_are_the_mean_of_the_ranks_own(tmp_path):
-    first, second = launch(tmp_path, "official")
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory):
+    return launch(tmp_path_factory.mktemp("ranks"))
+
+
+def test_official_losses_are_the_mean_of_the_ranks_own(two_ranks):
+    first, second = (rank["official"] for rank in two_ranks)
     assert first["history"] == second["history"] and first["lines"] == second["lines"]
     # Step 1: two micro-batches of two samples on each of two ranks, before any update.
     own = [own_losses(s + rank, s + 4, 2) for rank in (0, 1) for s in (0, 4)]
@@ -65,8 +70,8 @@ def test_official_losses_are_the_mean_of_the_ranks_own(tmp_path):
         assert torch.equal(value, second["model"][name]), name
 
 
-def test_tokens_mode_equals_one_process_with_the_whole_batch(tmp_path):
-    first, second = launch(tmp_path, "tokens")
+def test_tokens_mode_equals_one_process_with_the_whole_batch(two_ranks):
+    first, second = (rank["tokens"] for rank in two_ranks)
     whole = run(0, 1, micro=8, accumulate=1, loss_norm="tokens", device="cpu")
     for ours, theirs in zip(first["lines"], whole["lines"], strict=True):
         equal(ours, theirs, 1e-6)
@@ -117,7 +122,7 @@ def test_nccl_with_one_process_per_gpu(tmp_path):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     world = torch.cuda.device_count()
-    results = launch(tmp_path, "tokens", world=world, device="cuda")
+    results = [rank["tokens"] for rank in launch(tmp_path, world=world, device="cuda")]
     whole = run(0, 1, micro=2 * world, accumulate=2, loss_norm="tokens", device="cpu")
     for ours, theirs in zip(results[0]["lines"], whole["lines"], strict=True):
         equal(ours, theirs, 1e-4)

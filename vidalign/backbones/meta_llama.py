@@ -113,7 +113,8 @@ def read_params(folder: Path) -> dict[str, Any]:
 
 
 def read_shards(folder: Path) -> list[dict[str, Tensor]]:
-    """The folder's consolidated.NN.pth, memory-mapped, in ascending order.
+    """The folder's consolidated.NN.pth, memory-mapped, in ascending order; headers alone where the default device is
+    meta (a dry run).
 
     Changed: the official code takes them in directory order, which scrambles the model on some file systems.
     """
@@ -122,10 +123,11 @@ def read_shards(folder: Path) -> list[dict[str, Tensor]]:
         raise CheckpointError(
             f"{folder} holds no consolidated.NN.pth; for Hugging Face folders set model.llm.format: hf"
         )
+    where = "meta" if torch.get_default_device().type == "meta" else "cpu"
     shards = []
     for path in paths:
         try:
-            shards.append(torch.load(path, map_location="cpu", mmap=True, weights_only=True))
+            shards.append(torch.load(path, map_location=where, mmap=True, weights_only=True))
         except (RuntimeError, EOFError, OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
     return shards
