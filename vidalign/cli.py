@@ -115,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("path", metavar="YAML")
     _add_changes(one)
     one.set_defaults(run=_check)
+
+    one = commands.add_parser("inspect", help="what a checkpoint file holds: keys, shapes, counts")
+    one.add_argument("path", metavar="FILE", help=".pt, .pth or .safetensors")
+    one.set_defaults(run=_inspect)
     return parser
 
 
@@ -158,6 +162,12 @@ def _check(given: argparse.Namespace) -> None:
     experiment = load(given.path, given.options, given.plugins)
     check_files(experiment)
     print(f"{given.path}: no mistake found; every file it names is there")
+
+
+def _inspect(given: argparse.Namespace) -> None:
+    from vidalign.checkpoint.inspect import describe
+
+    print(describe(given.path))
 
 
 def _import_plugins(names: list[str]) -> None:

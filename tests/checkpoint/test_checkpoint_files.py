@@ -117,3 +117,14 @@ def test_keymap_both_ways():
         names.to_ours({"tail": 0})
     with pytest.raises(CheckpointError, match="twice: b"):
         KeyMap([("a", "b"), ("c", "b")]).to_ours({"a": 1, "c": 2})
+
+
+def test_inspect_command(tmp_path, capsys):
+    from vidalign.cli import main
+
+    save_checkpoint(tmp_path / "a.pt", {"model": {"w": torch.zeros(2, 3)}, "epoch": 7})
+    assert main(["inspect", str(tmp_path / "a.pt")]) == 0
+    printed = capsys.readouterr().out
+    assert "epoch: 7" in printed and "2x3" in printed
+    assert main(["inspect", str(tmp_path / "none.pt")]) == 2
+    assert "no such file" in capsys.readouterr().err

@@ -137,10 +137,15 @@ class _Float32Rotary(nn.Module):
 
 
 def load_hf(path: str | Path, *, dtype: torch.dtype) -> nn.Module:
-    """A causal LM from a Hugging Face folder or hub name; every weight must be in the file."""
-    from transformers import AutoModelForCausalLM
+    """A causal LM from a Hugging Face folder or hub name; every weight must be in the file.
+
+    Where the default device is meta (a dry run) only the config is read.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
+        if torch.get_default_device().type == "meta":
+            return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(path)), dtype=dtype)
         # dtype is always given: transformers 5 otherwise keeps whatever the file has.
         lm, report = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype, output_loading_info=True)
     except OSError as error:

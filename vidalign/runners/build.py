@@ -21,7 +21,7 @@ from vidalign.media.load import MediaLoader
 from vidalign.registry import DATASETS, MODELS, SCHEDULES, TASKS
 from vidalign.runners.evaluate import EvalSet
 from vidalign.runners.extract import features_for
-from vidalign.runners.optim import learning_rate
+from vidalign.runners.optim import learning_rate, samples_per_step
 
 if TYPE_CHECKING:
     import torch
@@ -191,7 +191,9 @@ class DataRoom:
 def build_schedule(experiment: Experiment) -> Callable[[float], float]:
     """Position in epochs -> learning rate, for the number of processes there is."""
     run = experiment.run
-    samples = run.batch_size_per_gpu * run.accumulate * dist.world_size()
+    samples = samples_per_step(
+        batch_size_per_gpu=run.batch_size_per_gpu, accumulate=run.accumulate, world_size=dist.world_size()
+    )
     return partial(
         SCHEDULES.load(run.schedule.name),
         peak=learning_rate(run.optimizer, samples_per_step=samples),

@@ -9,7 +9,7 @@ from vidalign.common.errors import ConfigError
 from vidalign.media.features import FeatureStore
 from vidalign.registry import DATASETS, MODELS
 from vidalign.runners.build import build_schedule, build_task, frozen_dtype, load_weights
-from vidalign.runners.optim import trained_parameters
+from vidalign.runners.optim import count_parameters, trained_parameters
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,8 +25,8 @@ def dry_run(experiment: Experiment) -> str:
     """
     build_task(experiment)
     model = meta_model(experiment)
-    total = sum(parameter.numel() for parameter in model.parameters())
-    trained = sum(parameter.numel() for parameter in trained_parameters(model).values())
+    total = count_parameters(model.parameters())
+    trained = count_parameters(trained_parameters(model).values())
     lines = [
         f"config      {experiment.path}: no mistake found",
         f"model       {experiment.model.arch}: {total:,} parameters, {trained:,} trained",
