@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from adapters import bovila_models
 from refcases.case import find_cases
 from refcases.compare import compare, entry_for
 from refcases.runner import adapters_of, run_case
@@ -24,6 +25,17 @@ def _quiet():
 
 @cases
 def test_golden_case(case):
+    outcome = run_case(case)
+    assert outcome.state == "PASS", "\n".join([outcome.detail, *outcome.lines[:20]])
+
+
+@cases
+def test_golden_case_on_the_other_attention_path(case, monkeypatch):
+    """Adapters take the fast path in float32 and the exact one in half; both must give the official numbers in both."""
+    if "train" not in case.kind and "infer" not in case.kind:
+        pytest.skip("only whole models have two paths")
+    half = bovila_models.is_half(case)
+    monkeypatch.setattr(bovila_models, "is_half", lambda case: not half)
     outcome = run_case(case)
     assert outcome.state == "PASS", "\n".join([outcome.detail, *outcome.lines[:20]])
 
