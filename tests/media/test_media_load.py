@@ -146,6 +146,7 @@ def test_few_frames_are_padded_or_repeated(tmp_path):
 def test_the_usual_suffixes_are_tried(tmp_path):
     (tmp_path / "a.b.mkv").touch()
     assert resolve_video(tmp_path, Media(kind="video", video_id="a.b")) == tmp_path / "a.b.mkv"
+    assert resolve_video(tmp_path, Media(kind="video", video_id="x", path="a.b.mp4")) == tmp_path / "a.b.mkv"
     assert resolve_video(tmp_path, Media(kind="video", video_id="q")) == tmp_path / "q"
 
 

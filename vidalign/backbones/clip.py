@@ -36,6 +36,11 @@ class FrameEncoder:
     dim: int
 
     @property
+    def dtype(self) -> str:
+        """Type of the weights, as "float32"."""
+        return str(next(self.model.parameters()).dtype).removeprefix("torch.")
+
+    @property
     def device(self) -> torch.device:
         """Where the weights lie."""
         return next(self.model.parameters()).device

@@ -175,7 +175,8 @@ def resolve_video(media_root: Path | None, media: Media) -> Path:
     path = root / (media.path or media.video_id)
     if path.exists():
         return path
-    tries = (path.with_name(path.name + suffix) for suffix in VIDEO_SUFFIXES)
+    stem = path.name.removesuffix(path.suffix) if path.suffix in VIDEO_SUFFIXES else path.name
+    tries = (path.with_name(stem + suffix) for suffix in VIDEO_SUFFIXES)
     return next((candidate for candidate in tries if candidate.exists()), path)
 
 

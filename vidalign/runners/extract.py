@@ -63,7 +63,8 @@ def extract_features(
     several videos share a batch of `batch_frames`. Decoding runs ahead in `decode_threads` threads.
     """
     require_decoder(decoder)
-    info = {"encoder": encoder.name, "encoder_key": encoder.key, "fps": fps, "decoder": decoder_version(decoder)}
+    tower = {"encoder": encoder.name, "encoder_key": encoder.key, "encoder_dtype": encoder.dtype}
+    info = {**tower, "fps": fps, "decoder": decoder_version(decoder)}
     report = ExtractionReport()
     with FeatureWriter(store, dim=encoder.dim, info=info, shard_videos=shard_videos) as writer:
         todo = []
@@ -216,7 +217,7 @@ def features_for(
     media_root: Path,
     cache_dir: Path,
     *,
-    dim: int,
+    dim: int | None,
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> Path:
@@ -224,13 +225,13 @@ def features_for(
 
     The folder is named by encoder, rate, decoder and video folder; inside it every video is keyed by its file's size
     and time, so a changed file is extracted again and nothing else is. All processes of a run must call this together:
-    they share the work and wait for one another. ConfigError when the encoder's width is not `dim`.
+    they share the work and wait for one another. ConfigError when the encoder's width is not `dim` (None: any width).
     """
-    settings = dataset_config.extract
-    decoder = dataset_config.decoder
+    settings, decoder = dataset_config.extract, dataset_config.decoder
     require_decoder(decoder)
-    encoder = load_clip_vision(settings.encoder, device=device, tiny_dim=dim)
-    if encoder.dim != dim:
+    # float32 on every device, so that a cache made on a GPU serves a CPU as well.
+    encoder = load_clip_vision(settings.encoder, device=device, tiny_dim=dim or 768)
+    if dim is not None and encoder.dim != dim:
         raise ConfigError(
             f"extract.encoder {settings.encoder!r} gives {encoder.dim} numbers per frame, but model.visual_dim is "
             f"{dim}; set model.visual_dim={encoder.dim} or choose another encoder"
@@ -238,8 +239,12 @@ def features_for(
     root = Path(media_root).resolve()
     key = content_key(encoder.key, settings.fps, decoder_version(decoder), str(root))
     store = Path(cache_dir) / "features" / f"{encoder.name.replace('/', '_')}-{key}"
+    videos = videos_of(samples, root)
+    if progress and dist.is_main() and not store.exists():
+        size, _ = estimated_size(videos, fps=settings.fps, decoder=decoder, dim=encoder.dim)
+        print(f"features of {len(videos)} videos -> {store}, about {size / 2**20:.1f} MiB", flush=True)
     extract_features(
-        videos_of(samples, root),
+        videos,
         encoder=encoder,
         store=store,
         fps=settings.fps,
