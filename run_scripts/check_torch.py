@@ -19,23 +19,31 @@ def tested_pair(text: str) -> dict[str, str]:
     return dict(re.findall(r"^(torch|torchvision)==([^\s;]+)", text, re.MULTILINE))
 
 
+def exact(pair: dict[str, str]) -> list[str]:
+    """Requirements that no build with a local label (2.12.1+cpu) satisfies."""
+    return [f"{name}==={number}" for name, number in pair.items()]
+
+
 def explain(error: BaseException, installed: dict[str, str], tested: dict[str, str]) -> str:
     """What is wrong with the pair and how to mend it."""
     have = ", ".join(f"{name} {number}" for name, number in installed.items())
-    pair = " ".join(f"'{name}==={number}'" for name, number in tested.items())
     return (
         f"torch and torchvision do not work together: {error}\n"
         f"  installed: {have}\n"
         "  Both must come from the same build: both CPU-only, or both for the same CUDA. This happens when one of two\n"
         "  package indexes offers a CPU-only torch whose torchvision only the other has.\n"
         "  Remedy, the tested pair without a local build label:\n"
-        f"    {sys.executable} -m pip install --force-reinstall {pair}\n"
+        f"    {sys.executable} -m pip install {' '.join(exact(tested))}\n"
         "  or set PIP_EXTRA_INDEX_URL to one index that has both, remove .venv, and run again."
     )
 
 
 def main() -> int:
-    """0 when both import and an operator of torchvision runs."""
+    """0 when both import and an operator of torchvision runs. `--pair` only prints the tested requirements."""
+    tested = tested_pair(CONSTRAINTS.read_text(encoding="utf-8"))
+    if "--pair" in sys.argv[1:]:
+        print(*exact(tested))
+        return 0
     installed = {}
     for name in ("torch", "torchvision"):
         try:
@@ -48,7 +56,7 @@ def main() -> int:
 
         nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        print(explain(error, installed, tested_pair(CONSTRAINTS.read_text(encoding="utf-8"))), file=sys.stderr)
+        print(explain(error, installed, tested), file=sys.stderr)
         return 1
     return 0
 

@@ -36,12 +36,22 @@ print(digest.hexdigest())' "$EXTRAS" "$REPOSITORY/setup.py" "$REPOSITORY/constra
 }
 
 _announce() {
-    echo "Making the Python environment in $VENV (once; later runs reuse it)."
+    echo "Preparing the Python environment in $VENV (once; later runs reuse it)."
     echo "  interpreter: $("$1" -c 'import sys; print(sys.executable, sys.version.split()[0])')"
     echo "  download:    about 2.9 GB on Linux x86-64 (torch 0.5 GB, its CUDA libraries 2.0 GB, all else 0.4 GB),"
     echo "               about 0.6 GB elsewhere; nothing if pip has it cached; about 5.5 GB on disk"
     echo "  time:        2 to 15 minutes, mostly the download"
     echo "  a smaller CPU-only build: set PIP_EXTRA_INDEX_URL to the CPU index of the PyTorch project beforehand"
+}
+
+# torch and torchvision of different builds are replaced by the tested pair, once.
+_check_pair() {
+    local check="$REPOSITORY/run_scripts/check_torch.py"
+    "$VENV_PYTHON" "$check" && return 0
+    echo "Installing the tested pair."
+    # shellcheck disable=SC2046  # two words are wanted
+    "$VENV_PYTHON" -m pip install -c "$REPOSITORY/constraints.txt" $("$VENV_PYTHON" "$check" --pair) || return 1
+    "$VENV_PYTHON" "$check"
 }
 
 _make_venv() {
@@ -80,7 +90,7 @@ prepare_environment() {
         echo "pip could not install the environment; the reason is above. Running this again continues." >&2
         return 1
     }
-    "$VENV_PYTHON" "$REPOSITORY/run_scripts/check_torch.py" || return 1
+    _check_pair || return 1
     _fingerprint "$VENV_PYTHON" >"$stamp"
     echo "Environment $VENV is ready."
 }
