@@ -14,7 +14,7 @@ from pathlib import Path
 CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
 
 
-def tested_pair(text: str) -> dict[str, str]:
+def pinned_pair(text: str) -> dict[str, str]:
     """torch and torchvision as constraints.txt pins them."""
     return dict(re.findall(r"^(torch|torchvision)==([^\s;]+)", text, re.MULTILINE))
 
@@ -40,7 +40,7 @@ def explain(error: BaseException, installed: dict[str, str], tested: dict[str, s
 
 def main() -> int:
     """0 when both import and an operator of torchvision runs. `--pair` only prints the tested requirements."""
-    tested = tested_pair(CONSTRAINTS.read_text(encoding="utf-8"))
+    tested = pinned_pair(CONSTRAINTS.read_text(encoding="utf-8"))
     if "--pair" in sys.argv[1:]:
         print(*exact(tested))
         return 0

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from run_scripts.check_torch import CONSTRAINTS, exact, explain, tested_pair
+from run_scripts.check_torch import CONSTRAINTS, exact, explain, pinned_pair
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,7 +29,7 @@ def shell(command, environment):
 
 def test_the_wrong_pair_is_explained():
     error = RuntimeError("operator torchvision::nms does not exist")
-    tested = tested_pair(CONSTRAINTS.read_text(encoding="utf-8"))
+    tested = pinned_pair(CONSTRAINTS.read_text(encoding="utf-8"))
     text = explain(error, {"torch": "2.13.0+cpu", "torchvision": "0.28.0"}, tested)
     assert "nms does not exist" in text and "2.13.0+cpu" in text
     assert f"torch==={tested['torch']} torchvision==={tested['torchvision']}" in text
