@@ -183,6 +183,12 @@ def test_killed_writer_leaves_whole_shards_only(tmp_path, monkeypatch):
     assert sorted(FeatureStore.open(tmp_path / "s")) == ["a", "b", "c"]
 
 
+def test_slow_work_is_saved_by_the_clock(tmp_path):
+    writer = FeatureWriter(tmp_path / "s", dim=DIM, info=INFO, shard_seconds=0.0)
+    writer.add("a", rows_of(0, 3))
+    assert list(FeatureStore.open(tmp_path / "s")) == ["a"]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -26,9 +26,10 @@ def estimate_bytes(*, seconds: float, fps: float, dim: int, dtype: str = "float1
 class FeatureWriter:
     """Add videos to a store. Use as a context manager: leaving it normally writes the last shard.
 
-    A shard is closed after `shard_rows` rows or `shard_videos` videos; what was added since then is lost when the
-    process dies, everything before is kept. Several processes may write to the same folder: a shard is named by its
-    content, so they never meet in one file. `info` (encoder, decoder, fps) must equal that of an existing store.
+    A shard is closed after `shard_rows` rows, `shard_videos` videos or `shard_seconds`; what was added since then is
+    lost when the process dies, everything before is kept. Several processes may write to the same folder: a shard is
+    named by its content, so they never meet in one file. `info` (encoder, decoder, fps) must equal that of an existing
+    store.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class FeatureWriter:
         dtype: str = "float16",
         shard_rows: int = 16384,
         shard_videos: int = 256,
+        shard_seconds: float = 60.0,
     ) -> None:
         self.folder, self.dim, self.dtype = folder, dim, dtype
-        self.shard_rows, self.shard_videos = shard_rows, shard_videos
+        self.shard_rows, self.shard_videos, self.shard_seconds = shard_rows, shard_videos, shard_seconds
         self.info = {"format": FORMAT, "dim": dim, "dtype": dtype, **info}
         self._prepare()
         self._known = read_index(folder)
@@ -117,7 +119,7 @@ class FeatureWriter:
     def _note(self, video_id: str, source: str | None) -> None:
         self._sources[video_id] = source
         full = self._count >= self.shard_rows or len(self._sources) >= self.shard_videos
-        if full:
+        if full or time.monotonic() - self._since >= self.shard_seconds:
             self.flush()
 
     def _clear(self) -> None:
@@ -125,4 +127,4 @@ class FeatureWriter:
         self._rows: dict[str, list[int]] = {}
         self._failed: dict[str, str] = {}
         self._sources: dict[str, str | None] = {}
-        self._count = 0
+        self._count, self._since = 0, time.monotonic()
