@@ -39,11 +39,12 @@ from vidalign.media.sampling import uniform_floor, zero_rows
 from vidalign.models.bovila import evidential
 from vidalign.models.bovila.config import BoViLAConfig
 from vidalign.models.bovila.model import BoViLA, bias_start
+from vidalign.models.bovila.scoring import mean_token_loss
 from vidalign.models.bovila.self_questioning import sample_embeddings, sample_onehot
 from vidalign.models.bovila.video_lm import VideoLM
 from vidalign.runners.optim import count_parameters, learning_rate, samples_per_step
 from vidalign.runners.schedules import updates, warmup_cosine
-from vidalign.scoring.official_llama_vqa import METERS, OfficialMeters, option_scores, predictions, result_rows
+from vidalign.scoring.official_llama_vqa import METERS, OfficialMeters, predictions, result_rows
 
 
 def one_layer(case: Case) -> FrozenCausalLM:
@@ -233,7 +234,7 @@ def run_eval_loop(case: Case) -> dict[str, Any]:
     columns: dict[str, list[Any]] = {"predicted": [], "answers": [], "qtypes": [], "uncertainty": []}
     for number, _ in enumerate(case.json["vid"]):
         batch = case.group(f"in/batch{number}")
-        chosen = predictions(option_scores(batch["token_ce"]))
+        chosen = predictions(mean_token_loss(batch["token_ce"]))
         result[f"out/batch{number}/prediction"] = chosen
         meters.update(chosen, batch["answer"], batch["qtype"])
         columns["predicted"].extend(chosen.tolist())

@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidalign.scoring.official_llama_vqa import OfficialMeters, option_scores, predictions, result_rows
+from vidalign.models.bovila.scoring import mean_token_loss
+from vidalign.scoring.official_llama_vqa import OfficialMeters, predictions, result_rows
 
 
 def test_reference_meters_and_rows(shared):
@@ -17,7 +18,7 @@ def test_reference_meters_and_rows(shared):
     meters, columns = OfficialMeters("star"), {"predicted": [], "answers": [], "qtypes": [], "uncertainty": []}
     for number in range(len(case["vid"])):
         batch = {name: tensors[f"in/batch{number}/{name}"] for name in ("token_ce", "u", "answer", "qtype")}
-        chosen = predictions(option_scores(batch["token_ce"]))
+        chosen = predictions(mean_token_loss(batch["token_ce"]))
         assert chosen.tolist() == tensors[f"out/batch{number}/prediction"].tolist()
         meters.update(chosen, batch["answer"], batch["qtype"])
         columns["predicted"] += chosen.tolist()
@@ -41,7 +42,7 @@ def test_equal_rows_are_written_once():
 
 def test_zero_and_nan_options():
     token_ce = torch.tensor([[[2.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 0.0]]])
-    scores = option_scores(token_ce)
+    scores = mean_token_loss(token_ce)
     assert scores[0, :2].tolist() == [2.0, 2.0] and scores[0, 2].isnan()
     assert predictions(scores).tolist() == [2]
     assert predictions(scores[:, :2]).tolist() == [0]

@@ -23,16 +23,8 @@ METERS = {
 NOTHING = 1e-10
 
 
-def option_scores(token_ce: Tensor) -> Tensor:
-    """(B, O, S) cross-entropy per token, 0 where unsupervised -> (B, O) mean over tokens that count; lower is better.
-
-    Kept: tokens whose cross-entropy is exactly zero are not counted; an option without any other token is 0/0 = NaN.
-    """
-    return token_ce.sum(dim=-1) / (token_ce != 0).sum(dim=-1)
-
-
 def predictions(scores: Tensor) -> Tensor:
-    """(B, O) scores, lower is better -> (B,) chosen option. Kept: a NaN score is chosen, as torch.argmin does."""
+    """(B, O) mean token losses, lower is better -> (B,) chosen option. Kept: a NaN score is chosen, as torch.argmin does."""
     return scores.argmin(dim=-1)
 
 

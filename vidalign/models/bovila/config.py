@@ -66,34 +66,12 @@ class AdapterConfig:
 
 
 @dataclass
-class BoViLALosses:
-    """Which losses train, and their weights."""
+class VideoLMConfig:
+    """What BoViLA and LLaMA-VQA have in common."""
 
-    answer: str = option("evidential", "answer loss", choices=("evidential", "ce"))
-    evidential: float = option(1.0, "weight of the evidential squared error", low=0.0)
-    regularizer: float = option(1e-9, "weight of the evidential regularizer", low=0.0)
-    vaq: float = option(0.0, "weight of question generation from video and answer", low=0.0)
-    aqa: float = option(0.0, "weight of answering the model's own question", low=0.0)
-    uncertainty_gate: bool = option(False, "weigh each self-question by 1 - uncertainty (needs the evidential answer)")
-    exact: bool = option(False, "official half-precision rounding inside the evidential loss (saturates; see docs)")
-
-    def problems(self) -> list[tuple[str, str]]:
-        """Rules between the values above: (key, sentence)."""
-        if self.uncertainty_gate and self.answer != "evidential":
-            text = "the gate needs the evidential answer's uncertainty. Write answer: evidential, or switch it off."
-            return [("uncertainty_gate", text)]
-        return []
-
-
-@dataclass
-class BoViLAConfig:
-    """BoViLA (arXiv 2410.02768)."""
-
-    arch: str = option("bovila", "registry name")
     size: str = option("llama_7b", "a row of vidalign/models/bovila/sizes.py")
     llm: LLMConfig = option(LLMConfig, "the frozen language model")
     adapter: AdapterConfig = option(AdapterConfig, "adapter prompts")
-    losses: BoViLALosses = option(BoViLALosses, "training losses")
     num_frames: int = option(10, "visual tokens per video", low=1)
     visual_dim: int = option(768, "width of a visual feature", low=1)
     max_seq_len: int = option(160, "longest row in tokens; longer rows are cut or refused (see `overflow`)", low=16)
@@ -104,8 +82,57 @@ class BoViLAConfig:
     )
 
     def problems(self) -> list[tuple[str, str]]:
+        """What does not fit the language model's size: (key, sentence)."""
+        if self.size not in SIZES:
+            return [("size", f"{unknown('size', self.size, SIZES)} Choose one of them.")]
+        found = []
+        depth, layers = SIZES[self.size].get("n_layers"), self.adapter.layers
+        if depth is not None and layers is not None:
+            if layers > depth:
+                found.append(("adapter.layers", f"{self.size} has {depth} layers. Write {depth}, or null for all."))
+            if layers < depth and not self.adapter.skip_lower_layers:
+                text = (
+                    f"{self.size} has {depth} layers; with {layers} the first {depth - layers} would be left out. "
+                    f"Write {depth} or null, or allow it with model.adapter.skip_lower_layers: true."
+                )
+                found.append(("adapter.layers", text))
+        if self.num_frames >= self.max_seq_len:
+            text = f"{self.num_frames} video tokens leave no room in max_seq_len {self.max_seq_len}. Lower it."
+            found.append(("num_frames", text))
+        if self.llm.official_rope and depth is not None and "rope_theta" not in SIZES[self.size]:
+            text = f"{self.size} has rotary base 10000 anyway; this is for LLaMA-3. Remove it."
+            found.append(("llm.official_rope", text))
+        return found
+
+
+@dataclass
+class BoViLALosses:
+    """Which losses train, and their weights."""
+
+    answer: str = option("evidential", "answer loss", choices=("evidential", "ce"))
+    evidential: float = option(1.0, "weight of the evidential squared error", low=0.0)
+    regularizer: float = option(1e-9, "weight of the evidential regularizer", low=0.0)
+    vaq: float = option(0.0, "weight of question generation from video and answer", low=0.0)
+    aqa: float = option(0.0, "weight of answering the model's own question", low=0.0)
+    uncertainty_gate: bool = option(False, "weigh each self-question by 1 - uncertainty (needs the evidential answer)")
+    exact: bool = option(
+        False, "round the evidence to half precision first, as released (it saturates; for comparisons)"
+    )
+
+    def problems(self) -> list[tuple[str, str]]:
         """Rules between the values above: (key, sentence)."""
-        return _size_problems(self)
+        if self.uncertainty_gate and self.answer != "evidential":
+            text = "the gate needs the evidential answer's uncertainty. Write answer: evidential, or switch it off."
+            return [("uncertainty_gate", text)]
+        return []
+
+
+@dataclass
+class BoViLAConfig(VideoLMConfig):
+    """BoViLA (arXiv 2410.02768)."""
+
+    arch: str = option("bovila", "registry name")
+    losses: BoViLALosses = option(BoViLALosses, "training losses")
 
 
 @dataclass
@@ -118,50 +145,11 @@ class LlamaVQALosses:
 
 
 @dataclass
-class LlamaVQAConfig:
+class LlamaVQAConfig(VideoLMConfig):
     """LLaMA-VQA / Flipped-VQA (arXiv 2310.15747)."""
 
     arch: str = option("llama_vqa", "registry name")
-    size: str = option("llama_7b", "a row of vidalign/models/bovila/sizes.py")
-    llm: LLMConfig = option(LLMConfig, "the frozen language model")
-    adapter: AdapterConfig = option(AdapterConfig, "adapter prompts")
     losses: LlamaVQALosses = option(LlamaVQALosses, "training losses")
-    num_frames: int = option(10, "visual tokens per video", low=1)
-    visual_dim: int = option(768, "width of a visual feature", low=1)
-    max_seq_len: int = option(128, "longest row in tokens", low=16)
-    overflow: str = option(
-        "error",
-        "a row whose answer does not fit: error names the sample; official cuts it",
-        choices=("error", "official"),
-    )
-
-    def problems(self) -> list[tuple[str, str]]:
-        """Rules between the values above: (key, sentence)."""
-        return _size_problems(self)
-
-
-def _size_problems(config: BoViLAConfig | LlamaVQAConfig) -> list[tuple[str, str]]:
-    """What does not fit the language model's size."""
-    if config.size not in SIZES:
-        return [("size", f"{unknown('size', config.size, SIZES)} Choose one of them.")]
-    found = []
-    depth, layers = SIZES[config.size].get("n_layers"), config.adapter.layers
-    if depth is not None and layers is not None:
-        if layers > depth:
-            found.append(("adapter.layers", f"{config.size} has {depth} layers. Write {depth}, or null for all."))
-        if layers < depth and not config.adapter.skip_lower_layers:
-            text = (
-                f"{config.size} has {depth} layers; with {layers} the first {depth - layers} would be left out. "
-                f"Write {depth} or null, or allow it with model.adapter.skip_lower_layers: true."
-            )
-            found.append(("adapter.layers", text))
-    if config.num_frames >= config.max_seq_len:
-        text = f"{config.num_frames} video tokens leave no room in max_seq_len {config.max_seq_len}. Lower it."
-        found.append(("num_frames", text))
-    if config.llm.official_rope and depth is not None and "rope_theta" not in SIZES[config.size]:
-        text = f"{config.size} has rotary base 10000 anyway; this is for LLaMA-3. Remove it."
-        found.append(("llm.official_rope", text))
-    return found
 
 
 def _missing_shards(folder: Path) -> list[str]:
