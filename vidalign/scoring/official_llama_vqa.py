@@ -24,7 +24,7 @@ NOTHING = 1e-10
 
 
 def predictions(scores: Tensor) -> Tensor:
-    """(B, O) mean token losses, lower is better -> (B,) chosen option. Kept: a NaN score is chosen, as torch.argmin does."""
+    """(B, O) mean token losses -> (B,) option with the lowest. Kept: a NaN is chosen, as torch.argmin does."""
     return scores.argmin(dim=-1)
 
 
