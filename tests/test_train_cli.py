@@ -99,8 +99,11 @@ def test_broken_off_run_goes_on_bit_for_bit(trained, made, tmp_path, monkeypatch
     assert resumed["step"] == straight["step"] == 8
     for name, value in straight["model"].items():
         assert torch.equal(value, resumed["model"][name]), name
+    steps = [(line["kind"], line["step"]) for line in lines(tmp_path / "run/metrics.jsonl")]
+    assert steps == [(line["kind"], line["step"]) for line in lines(trained[0] / "metrics.jsonl")]
     with pytest.raises(ConfigError, match="another config"):
         runner(made, folder, "run.seed=1").train()
+    assert load(tmp_path / "run/config.yaml").run.seed == 0, "the earlier run's files stay"
 
 
 def test_max_steps_inside_an_epoch_goes_on_there(made, tmp_path):

@@ -12,6 +12,7 @@ from toy_model import ToyModel, toy_batch, toy_samples
 from vidalign.common import dist
 from vidalign.config.schema import OptimizerConfig
 from vidalign.runners.distributed import pick_device, process_group, wrap
+from vidalign.runners.meters import NonFiniteLoss
 from vidalign.runners.optim import build_optimizer, trained_parameters
 from vidalign.runners.progress import LoopSettings
 from vidalign.runners.train import train
@@ -41,13 +42,16 @@ def loader(rank, world, *, micro=2, total=16):
     ]
 
 
-def run(rank, world, *, micro, accumulate, loss_norm, device):
+def run(rank, world, *, micro, accumulate, loss_norm, device, broken=False):
     model = ToyModel(seed=rank).to(device)  # DDP must hand out the first process's weights
     listener = Lines()
     optimizer = build_optimizer(trained_parameters(model), OptimizerConfig(weight_decay=0.1), lr=0.0)
+    batches = loader(rank, world, micro=micro)
+    if broken and rank == 1:
+        batches[1]["batch"]["video"][0, 0] = float("nan")
     history = train(
         wrap(model, device=torch.device(device)),
-        loader(rank, world, micro=micro),
+        batches,
         optimizer,
         lr_at=lambda position: 0.05,
         settings=LoopSettings(max_epochs=2, accumulate=accumulate, loss_norm=loss_norm, log_every_steps=1),
@@ -64,4 +68,9 @@ if __name__ == "__main__":
     with process_group(device):
         place = {"rank": dist.rank(), "world": dist.world_size(), "device": device}
         both = {norm: run(**place, micro=2, accumulate=2, loss_norm=norm) for norm in ("official", "tokens")}
+        if place["world"] > 1:
+            try:
+                run(**place, micro=2, accumulate=2, loss_norm="official", broken=True)
+            except NonFiniteLoss as error:
+                both["stopped_by"] = error.uids
     torch.save(both, Path(out) / f"rank{place['rank']}.pt")

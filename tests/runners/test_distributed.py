@@ -82,6 +82,10 @@ def test_tokens_mode_equals_one_process_with_the_whole_batch(two_ranks):
         assert torch.equal(first["model"][name], second["model"][name])
 
 
+def test_a_non_finite_loss_on_one_rank_stops_all_and_names_its_batch(two_ranks):
+    assert [rank["stopped_by"] for rank in two_ranks] == [["toy/train/5", "toy/train/7"]] * 2
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")

@@ -136,6 +136,8 @@ def test_failures_are_counted_and_stop_the_run():
     progress = Progress()
     run(loader, max_failed_share=0.5, progress=progress)
     assert progress.failures == {"toy/train/99": "no such file: x.mp4"}
+    loader[3]["batch"] = toy_loader(toy_samples(1), 1)[0]["batch"]
+    run(loader, max_failed_share=0.2)  # the last batch is smaller; the share is still one of about nine
     with pytest.raises(TrainingError, match="max_failed_share=0.05") as caught:
         run(loader, max_failed_share=0.05)
     assert "no such file: x.mp4" in str(caught.value)

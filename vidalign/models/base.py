@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
     from torch import Tensor
 
     from vidalign.common.output import Output
@@ -54,13 +57,21 @@ class Processor(Protocol):
 
 
 class Model(Protocol):
-    """The contract of every registered model class (an nn.Module)."""
+    """The contract of every registered model class (an nn.Module).
+
+    Optional: `checkpoint_blocks() -> list of modules` for activation checkpointing; `trained_parameters() -> dict` when
+    names or order in optimizer states are not those of the module; `uses_autocast = True` for models that want the
+    runner's autocast instead of casting inside. Under `torch.device("meta")` from_config builds shapes only (dry run).
+    """
 
     abilities: ClassVar[frozenset[str]]
 
     @classmethod
-    def from_config(cls, config: Any) -> Model:
-        """Build from the model's own config dataclass; loads base weights, freezes what the recipe freezes."""
+    def from_config(cls, config: Any, *, dtype: torch.dtype | None = None, cache_dir: Path | None = None) -> Model:
+        """Build from the model's own config dataclass; loads base weights, freezes what the recipe freezes.
+
+        dtype: of the frozen weights, None for the config's own. cache_dir: for what can be made again.
+        """
         ...
 
     def media_spec(self) -> MediaSpec:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from vidalign.common import dist
-from vidalign.common.io import append_jsonl
+from vidalign.common.io import append_jsonl, atomic_write
 from vidalign.runners.progress import Progress
 
 
 class MetricsFile:
     """One line per report in metrics.jsonl: {"kind": train | epoch | eval | ..., "epoch", "step", numbers ...}.
 
-    Also keeps time: samples per second over all processes, and the GPU's peak memory where there is one.
+    Also keeps time: samples per second over all processes, and the GPU's peak memory where there is one. Lines of an
+    earlier run after `step`, where this one begins, are removed: they will be written again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, step: int = 0) -> None:
         self.path = path
+        if dist.is_main() and path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            with atomic_write(path) as file:
+                file.writelines(line for line in lines if 0 < _step_of(line) <= step)
         self._mark = (time.perf_counter(), 0)
 
     def on_step(self, progress: Progress) -> None:
@@ -106,6 +112,14 @@ class Bar:
     def close(self) -> None:
         """Leave the bar where it is."""
         self._bar.close()
+
+
+def _step_of(line: str) -> int:
+    """The line's step; 0 for a line that a killed run left half written."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return 0
 
 
 def _memory() -> dict[str, float]:

@@ -61,6 +61,7 @@ class Runner:
     def train(self) -> list[dict[str, float]]:
         """Train, evaluating and saving after epochs as configured; returns the averages of each epoch."""
         with process_group(self.device):
+            earlier = self._earlier()
             self.folder.start()
             task = build_task(self.experiment)
             model = build_model(self.experiment, device=self.device)
@@ -68,7 +69,7 @@ class Runner:
             loader, sets = room.train_loader(), room.eval_sets()
             checkpoint_activations(model, self.run.activation_checkpointing)
             parts = Parts(self.run, model, loader)
-            progress, best = self._resume(parts)
+            progress, best = self._resume(parts, earlier)
             if self.run.compile:
                 model.compile()
             return self._train(task, parts, sets, progress, best)
@@ -76,7 +77,7 @@ class Runner:
     def _train(
         self, task: Any, parts: Parts, sets: list[EvalSet], progress: Progress, best: float
     ) -> list[dict[str, float]]:
-        lines = MetricsFile(self.folder.metrics_lines)
+        lines = MetricsFile(self.folder.metrics_lines, step=progress.step)
         board = TensorBoard.if_installed(self.folder.tensorboard) if self.run.tensorboard and dist.is_main() else None
         bar = Bar(_total_steps(self.run, len(parts.loader)), progress.step) if dist.is_main() else None
         after = AfterEpoch(self, task, parts, sets, lines, board, best)
@@ -122,23 +123,29 @@ class Runner:
     def close(self, results: Results) -> None:
         """The last words of a run."""
         if dist.is_main():
-            print(closing_table(results), flush=True)
+            if results:
+                print(closing_table(results), flush=True)
             print(f"run folder: {self.folder.root}", flush=True)
 
-    def _resume(self, parts: Parts) -> tuple[Progress, float]:
-        """Go on from checkpoints/last.pt when the run folder has one of the very same config."""
+    def _earlier(self) -> dict[str, Any] | None:
+        """checkpoints/last.pt of a broken-off run of the very same config; ConfigError when the config differs."""
         if not self.folder.last.is_file():
-            return Progress(), -math.inf
+            return None
         content = read_checkpoint(self.folder.last)
         if content.get("config") != resolved_yaml(self.experiment):
             raise ConfigError(
                 f"run.output_dir: {self.folder.root} holds a run with another config (checkpoints/last.pt); choose "
                 "another folder, or remove this one to start over"
             )
-        progress = parts.restore(content, where=str(self.folder.last))
+        return content
+
+    def _resume(self, parts: Parts, earlier: dict[str, Any] | None) -> tuple[Progress, float]:
+        if earlier is None:
+            return Progress(), -math.inf
+        progress = parts.restore(earlier, where=str(self.folder.last))
         if dist.is_main():
             print(f"going on from {self.folder.last}: epoch {progress.epoch}, step {progress.step}", flush=True)
-        return progress, content["best"]
+        return progress, earlier["best"]
 
 
 class Parts:

@@ -149,12 +149,12 @@ class _Loop:
     def usable(self, loader: Any) -> Iterator[_Batch]:
         """The loader's batches, failures counted. A batch without one usable sample is replaced by the one before it,
         with weight 0: with several processes every one must take part in every exchange."""
-        previous, failed = None, 0
+        previous, failed, size = None, 0, 0
         for entry in loader:
             data, failures = entry["batch"], entry.get("failures", ())
             self.progress.failures.update({failure.uid: failure.reason for failure in failures})
             failed += len(failures)
-            size = len(failures) + (len(data.get("uid", ())) if data else 0)
+            size = max(size, len(failures) + (len(data.get("uid", ())) if data else 0))
             if failed > self.settings.max_failed_share * size * len(loader):
                 raise TrainingError(self._too_many(failed, size * len(loader)))
             if data is not None:
