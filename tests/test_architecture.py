@@ -211,15 +211,17 @@ def test_no_broad_except(path):
         assert not broad or passes_on, f"{where(path)}:{node.lineno} catches {broad} and does not raise it again"
 
 
-MARK = re.compile(r"#\s*(kept|changed)\b(:?)\s*(.*)", re.IGNORECASE)
+# As a comment in any spelling (so that a wrong one is noticed), or as a sentence that opens a line or follows another
+# in a docstring.
+MARK = re.compile(r"#\s*((?i:kept|changed))\b(:?)\s*(.*)|(?:^\s*|\. )(Kept|Changed)(:)\s*(.*)")
 
 
 def marks(path):
-    """(line number, word as written, colon, reason) of every comment that starts with kept or changed."""
+    """(line number, word as written, colon, reason) of every mark."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         found = MARK.search(line)
         if found:
-            yield number, *found.groups()
+            yield number, *(group for group in found.groups() if group is not None)
 
 
 def test_marks_for_official_quirks_give_a_reason():

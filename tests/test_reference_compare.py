@@ -210,6 +210,10 @@ def test_cases_are_found_in_either_layout_and_lend_parameters(tmp_path):
     assert set(cases) == {"lender", "user", "flat"}
     assert {name: value.item() for name, value in cases["user"].params.items()} == {"w": 1.0, "v": 0.0}
     assert not has_work(cases["lender"])
+    (tmp_path / "tokenizer.model").touch()
+    assert cases["user"].file("tokenizer.model") == tmp_path / "tokenizer.model"
+    with pytest.raises(FileNotFoundError, match="nosuch/user needs missing.model"):
+        cases["user"].file("missing.model")
     assert cases["user"].other("lender").group("param").keys() == {"w", "v"}
 
 

@@ -52,7 +52,7 @@ class OpenCase:
             feature_fps=self.builder.info.feature_fps,
             missing=config.missing_features,
         )
-        self.tokenizer = load_tokenizer(case.folder / f"{case.json['tokenizer'].split()[0]}")
+        self.tokenizer = load_tokenizer(case.file(case.json["tokenizer"].split()[0]))
 
     def processor(self, split: str, *, streams: tuple[str, ...], form: RowForm) -> PromptProcessor:
         """The prompts of a split; only `train` has one row per sample."""

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 JSON_PREFIX = "json:"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 EXPECTED_PREFIXES = ("out/", "grad/")
 
 
@@ -89,6 +90,14 @@ class Case:
     def other(self, stem: str) -> Case:
         """Another case of the same folder (`uses_case`, `params_from`)."""
         return Case(self.folder / f"{stem}.json")
+
+    def file(self, name: str) -> Path:
+        """A file the case names: beside it, one folder above, else the committed copy of its system."""
+        places = (self.folder, self.folder.parent, GOLDEN / self.system)
+        found = next((place / name for place in places if (place / name).is_file()), None)
+        if found is None:
+            raise FileNotFoundError(f"{self.label} needs {name}; looked in {', '.join(map(str, places))}")
+        return found
 
     @property
     def _tensor_path(self) -> Path:
