@@ -192,7 +192,7 @@ def run_merge_shards(case: Case) -> dict[str, Any]:
         load_meta_state(lm, known, where=case.label, dtype=head.dtype)
         loaded = {meta_name(name): value for name, value in lm.state_dict().items()}
         known = {name: to_meta(name, value, head_dim=head_dim) for name, value in loaded.items()}
-    return {f"out/{name}": value for name, value in known.items()} | {
+    return {f"out/{name}": value for name, value in (merged | known).items()} | {
         "json:missing_keys": missing,
         "json:unexpected_keys": surplus,
         "json:trainable": [name for name, _ in adapter.named_parameters()],
