@@ -167,8 +167,7 @@ def gradients(case: Case, total: Tensor, model: BoViLA | LlamaVQA) -> dict[str, 
 
 def stored_noise(case: Case) -> Iterator[Tensor]:
     """The Gumbel noise of every question replacement, tried or done, in the order in which it was drawn."""
-    numbers = sorted(int(name.split("/")[2]) for name in case.names if name.startswith("in/gumbel/"))
-    return (case.tensor(f"in/gumbel/{number}") for number in numbers)
+    return iter(case.numbered("gumbel/"))
 
 
 def next_noise(noise: Iterator[Tensor], batch: dict[str, Any], model: BoViLA) -> Tensor | None:

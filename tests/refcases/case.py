@@ -6,6 +6,7 @@ Layout and meaning of every field: the README beside the reference data. Nothing
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +80,14 @@ class Case:
         with safe_open(self._tensor_path, "pt") as file:
             names = [name for name in file.keys() if name.startswith(f"{prefix}/")]  # noqa: SIM118
             return {name.removeprefix(f"{prefix}/"): file.get_tensor(name) for name in names}
+
+    def numbered(self, part: str) -> list[Tensor]:
+        """All tensors whose name holds `part`, in natural order: numbers in names count as numbers (2 before 10)."""
+
+        def order(name: str) -> list[tuple[int, str]]:
+            return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", name)]
+
+        return [self.tensor(name) for name in sorted((n for n in self.names if part in n), key=order)]
 
     @property
     def params(self) -> dict[str, Tensor]:
