@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vidalign.common.errors import ConfigError, UserError, unknown
+from vidalign.common.errors import CheckpointError, ConfigError, UserError, unknown
 
 USER_MISTAKE = 2  # exit code of a mistake that the user can mend; 1 stays with Python's own tracebacks
 
@@ -119,6 +119,11 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("inspect", help="what a checkpoint file holds: keys, shapes, counts")
     one.add_argument("path", metavar="FILE", help=".pt, .pth or .safetensors")
     one.set_defaults(run=_inspect)
+
+    one = commands.add_parser("export", help="a checkpoint of ours in the layout of the authors' own files")
+    one.add_argument("path", metavar="FILE", help="a checkpoint of a run, e.g. output/bovila_star/checkpoints/best.pt")
+    one.add_argument("output", metavar="OUT", help="the file to write, e.g. checkpoint_best.pth")
+    one.set_defaults(run=_export)
     return parser
 
 
@@ -168,6 +173,29 @@ def _inspect(given: argparse.Namespace) -> None:
     from vidalign.checkpoint.inspect import describe
 
     print(describe(given.path))
+
+
+def _export(given: argparse.Namespace) -> None:
+    from vidalign.checkpoint.load import model_state, read_checkpoint
+    from vidalign.checkpoint.save import save_checkpoint
+    from vidalign.config.load import stored_value
+    from vidalign.registry import MODELS, resolve
+
+    content = read_checkpoint(given.path)
+    if "config" not in content:
+        raise CheckpointError(f"{given.path} was not written by vidalign (it holds no config); nothing to convert")
+    arch = stored_value(content["config"], "model.arch")
+    layout = MODELS.entry(arch).export
+    if layout is None:
+        raise CheckpointError(f"{given.path}: the authors of {arch} released no checkpoints whose layout is known")
+    official = resolve(layout)(
+        model_state(content, where=given.path),
+        optimizer=content["optimizer"],
+        epoch=content["epoch"] - 1,  # ours counts the epoch to go on with, theirs the last finished one
+        scaler=content["scaler"],
+    )
+    save_checkpoint(given.output, official)
+    print(f"{given.output}: {arch}, {len(official['model'])} tensors under the released names, {', '.join(official)}")
 
 
 def _import_plugins(names: list[str]) -> None:

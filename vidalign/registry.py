@@ -18,7 +18,8 @@ class Entry:
 
     `config` must point into a module that imports neither torch nor transformers. `abilities` (models) are listed here,
     so that a wrong pairing of task and model is told without importing the model; a test compares them with the class.
-    `needs` (tasks) is the ability the task asks for.
+    `needs` (tasks) is the ability the task asks for. `export` (models) names the function that gives a checkpoint of
+    ours the layout of the authors' files (`vidalign export`).
     """
 
     target: str
@@ -26,6 +27,7 @@ class Entry:
     summary: str = ""
     abilities: tuple[str, ...] = ()
     needs: str | None = None
+    export: str | None = None
 
 
 class Registry:
@@ -69,6 +71,7 @@ def resolve(path: str) -> type:
     return getattr(importlib.import_module(module), attribute)
 
 
+_LLAMA_VQA_FILE = "vidalign.models.bovila.keys:official_checkpoint"
 _SETS = "vidalign.data.sets"
 _DATASET = f"{_SETS}.config:DatasetConfig"
 
@@ -80,12 +83,14 @@ MODELS = Registry(
             "vidalign.models.bovila.config:BoViLAConfig",
             "BoViLA: LLM self-questioning with evidential answers (arXiv 2410.02768)",
             abilities=("score_options",),
+            export=_LLAMA_VQA_FILE,
         ),
         "llama_vqa": Entry(
             "vidalign.models.bovila.llama_vqa:LlamaVQA",
             "vidalign.models.bovila.config:LlamaVQAConfig",
             "LLaMA-VQA / Flipped-VQA: answer, question and video predicted from one another (arXiv 2310.15747)",
             abilities=("score_options",),
+            export=_LLAMA_VQA_FILE,
         ),
     },
 )

@@ -79,6 +79,11 @@ def resolved_yaml(experiment: Experiment) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(_plain(experiment)))
 
 
+def stored_value(text: str, key: str) -> Any:
+    """One value (dotted key) of a config that `resolved_yaml` wrote, e.g. the one inside a checkpoint."""
+    return OmegaConf.select(OmegaConf.create(text), key)
+
+
 def _plain(experiment: Experiment) -> dict[str, Any]:
     names = ("model", "datasets", "task", "run", "paths", "plugins")
     return {name: plain(getattr(experiment, name)) for name in names}
