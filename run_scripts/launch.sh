@@ -7,6 +7,8 @@ PYTHON=python
 
 launch() { # launch FILE.py ARGUMENTS...
   local gpus=${GPUS:-1} nodes=${NNODES:-1}
+  # A config mistake is told once and plainly, before torchrun would add a report of its own for every process.
+  [ $((gpus * nodes)) -eq 1 ] || "$PYTHON" -m vidalign check "$3" "${@:4}" >/dev/null
   if [ "$nodes" -gt 1 ]; then
     "$PYTHON" -m torch.distributed.run --nnodes "$nodes" --nproc_per_node "$gpus" --node_rank "${NODE_RANK:?}" \
       --master_addr "${MASTER_ADDR:?}" --master_port "${MASTER_PORT:-29500}" "$@"

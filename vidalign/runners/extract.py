@@ -18,7 +18,7 @@ from vidalign.common.errors import ConfigError, DataError, MediaError
 from vidalign.common.io import atomic_write, content_key
 from vidalign.common.sample import Media, Sample
 from vidalign.media.feature_writer import FeatureWriter, estimate_bytes
-from vidalign.media.features import FeatureStore
+from vidalign.media.features import FORMAT, FeatureStore
 from vidalign.media.load import resolve_video
 from vidalign.media.sampling import at_fps
 from vidalign.media.transforms import normalize_clip, resize_crop
@@ -237,7 +237,7 @@ def features_for(
             f"{dim}; set model.visual_dim={encoder.dim} or choose another encoder"
         )
     root = Path(media_root).resolve()
-    key = content_key(encoder.key, settings.fps, decoder_version(decoder), str(root))
+    key = content_key(FORMAT, encoder.key, encoder.dtype, settings.fps, decoder_version(decoder), str(root))
     store = Path(cache_dir) / "features" / f"{encoder.name.replace('/', '_')}-{key}"
     videos = videos_of(samples, root)
     if progress and dist.is_main() and not store.exists():
