@@ -157,6 +157,7 @@ def test_a_train_script_trains_then_evaluates_the_best_checkpoint(tmp_path):
 def test_several_gpus_and_machines_start_torchrun(tmp_path):
     script = "run_scripts/bovila/star_eval.sh"
     several = launched(tmp_path / "a", script, GPUS="4", NNODES="1")
-    assert several[0].startswith("-m torch.distributed.run --standalone --nproc_per_node 4 evaluate.py --cfg-path")
+    assert several[0].startswith("-m vidalign check configs/bovila/star_eval.yaml"), "mistakes are told before torchrun"
+    assert several[1].startswith("-m torch.distributed.run --standalone --nproc_per_node 4 evaluate.py --cfg-path")
     machines = launched(tmp_path / "b", script, GPUS="1", NNODES="2", NODE_RANK="1", MASTER_ADDR="host")
-    assert "--nnodes 2 --nproc_per_node 1 --node_rank 1" in machines[0] and "--master_addr host" in machines[0]
+    assert "--nnodes 2 --nproc_per_node 1 --node_rank 1" in machines[1] and "--master_addr host" in machines[1]
