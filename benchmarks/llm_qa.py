@@ -19,12 +19,13 @@ from collections.abc import Callable
 
 import torch
 
+from vidalign.backbones.llm_sizes import SIZES
 from vidalign.backbones.option_tree import pack_options
+from vidalign.backbones.video_lm_config import AdapterConfig, LLMConfig
 from vidalign.common.output import to_device
-from vidalign.models.bovila.config import AdapterConfig, BoViLAConfig, BoViLALosses, LLMConfig
+from vidalign.models.bovila.config import BoViLAConfig, BoViLALosses
 from vidalign.models.bovila.model import BoViLA
 from vidalign.models.bovila.plan import plan_training
-from vidalign.models.bovila.sizes import SIZES
 
 MAX_SEQ_LEN, FRAMES, OPTIONS, VISUAL_DIM = 160, 10, 4, 768
 VIDEO_START = 18

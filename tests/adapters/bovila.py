@@ -31,7 +31,9 @@ from vidalign.backbones.meta_llama import (
     split_halves,
     to_meta,
 )
+from vidalign.backbones.option_scores import mean_token_loss
 from vidalign.backbones.prompt_attention import Prompts
+from vidalign.backbones.video_lm import VideoLM
 from vidalign.backbones.video_prompts import VideoPrompts
 from vidalign.checkpoint.fit import misfits
 from vidalign.config.schema import OptimizerConfig
@@ -39,9 +41,7 @@ from vidalign.media.sampling import uniform_floor, zero_rows
 from vidalign.models.bovila import evidential
 from vidalign.models.bovila.config import BoViLAConfig
 from vidalign.models.bovila.model import BoViLA, bias_start
-from vidalign.models.bovila.scoring import mean_token_loss
 from vidalign.models.bovila.self_questioning import sample_embeddings, sample_onehot
-from vidalign.models.bovila.video_lm import VideoLM
 from vidalign.runners.optim import count_parameters, learning_rate, samples_per_step
 from vidalign.runners.schedules import updates, warmup_cosine
 from vidalign.scoring.official_llama_vqa import METERS, OfficialMeters, predictions, result_rows

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from vidalign.backbones.llm import FrozenCausalLM
 from vidalign.backbones.meta_llama import build_llama, llama_config, load_meta_state, params_of_weights
+from vidalign.backbones.option_scores import mean_token_loss
+from vidalign.backbones.video_lm import VideoLM
 from vidalign.backbones.video_prompts import VideoPrompts
 from vidalign.config.schema import OptimizerConfig
 from vidalign.models.bovila.config import BoViLAConfig, BoViLALosses, LlamaVQAConfig, LlamaVQALosses
@@ -22,8 +24,6 @@ from vidalign.models.bovila.keys import official_checkpoint
 from vidalign.models.bovila.llama_vqa import LlamaVQA
 from vidalign.models.bovila.model import BoViLA
 from vidalign.models.bovila.plan import plan_training
-from vidalign.models.bovila.scoring import mean_token_loss
-from vidalign.models.bovila.video_lm import VideoLM
 from vidalign.runners.optim import build_optimizer, trained_parameters
 from vidalign.runners.progress import LoopSettings, Progress
 from vidalign.runners.schedules import warmup_cosine

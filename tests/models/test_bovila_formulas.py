@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from vidalign.backbones.option_scores import mean_token_loss
 from vidalign.backbones.option_tree import pack_options
 from vidalign.models.bovila import evidential
-from vidalign.models.bovila.scoring import mean_token_loss
 from vidalign.models.bovila.self_questioning import gumbel_noise, sample_embeddings, sample_onehot
 
 

@@ -6,8 +6,9 @@ import pytest
 import tiny_bovila as tiny
 import torch
 
+from vidalign.backbones.video_lm_config import AdapterConfig, LLMConfig
 from vidalign.common.errors import CheckpointError, ConfigError
-from vidalign.models.bovila.config import AdapterConfig, BoViLAConfig, LLMConfig
+from vidalign.models.bovila.config import BoViLAConfig
 from vidalign.models.bovila.model import BoViLA
 
 

@@ -6,13 +6,12 @@ import copy
 
 import torch
 
+from vidalign.backbones.video_lm_config import AdapterConfig, LLMConfig
 from vidalign.models.bovila.config import (
-    AdapterConfig,
     BoViLAConfig,
     BoViLALosses,
     LlamaVQAConfig,
     LlamaVQALosses,
-    LLMConfig,
 )
 from vidalign.models.bovila.llama_vqa import LlamaVQA
 from vidalign.models.bovila.model import BoViLA

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidalign.models.bovila.scoring import mean_token_loss
+from vidalign.backbones.option_scores import mean_token_loss
 from vidalign.scoring.official_llama_vqa import OfficialMeters, predictions, result_rows
 
 

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidalign.backbones.option_scores import mean_token_loss, option_losses
+from vidalign.backbones.video_lm import VideoLM, build_video_lm
 from vidalign.common.output import Output
 from vidalign.common.sample import DatasetInfo
 from vidalign.media.spec import MediaSpec
@@ -19,8 +21,6 @@ from vidalign.models.base import OptionScores
 from vidalign.models.bovila.keys import load_released, released_state
 from vidalign.models.bovila.plan import plan_training
 from vidalign.models.bovila.processor import PromptProcessor, build_processor
-from vidalign.models.bovila.scoring import mean_token_loss, option_losses
-from vidalign.models.bovila.video_lm import VideoLM, build_video_lm
 
 
 class LlamaVQA(nn.Module):

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vidalign.backbones.option_scores import mean_token_loss, option_losses
+from vidalign.backbones.video_lm import VideoLM, build_video_lm
 from vidalign.common.output import Output
 from vidalign.common.sample import DatasetInfo
 from vidalign.media.spec import MediaSpec
@@ -25,9 +27,7 @@ from vidalign.models.bovila import evidential
 from vidalign.models.bovila.keys import load_released, released_state
 from vidalign.models.bovila.plan import plan_training
 from vidalign.models.bovila.processor import PromptProcessor, build_processor
-from vidalign.models.bovila.scoring import mean_token_loss, option_losses
 from vidalign.models.bovila.self_questioning import gumbel_noise, sample_embeddings, sample_onehot
-from vidalign.models.bovila.video_lm import VideoLM, build_video_lm
 
 
 class BoViLA(nn.Module):

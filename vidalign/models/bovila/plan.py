@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vidalign.text.plan import plan_stream
+
 
 def plan_training(
     batch: dict[str, Any], *, streams: tuple[str, ...], max_seq_len: int, questions: bool = False
@@ -27,30 +29,11 @@ def plan_training(
     if questions:
         plan["question"], extra["vaq"] = _plan_questions(batch, max_seq_len)
     for name in streams:
-        plan[name] = _plan_stream(batch[name], ignored=-1 if name == "qav" else 0, also=extra[name])
+        plan[name] = plan_stream(batch[name], ignored=-1 if name == "qav" else 0, also=extra[name])
     if questions:
         flat = plan["question"].pop("read_flat")
         plan["question"]["read_M"] = torch.searchsorted(plan["vaq"]["rows_N"], flat)
     return plan
-
-
-def _plan_stream(stream: dict[str, Any], *, ignored: int, also: Tensor | None) -> dict[str, Tensor]:
-    labels_RT = stream["labels"].flatten(0, 1).cpu()
-    span_RT = stream["mask"].flatten(0, 1).cpu() > 0 if "mask" in stream else labels_RT != ignored
-    next_label = torch.full_like(labels_RT, ignored)
-    next_label[:, :-1] = labels_RT[:, 1:]
-    next_span = torch.zeros_like(span_RT)
-    next_span[:, :-1] = span_RT[:, 1:]
-    wanted = (next_span | (next_label != ignored)).flatten()
-    if also is not None:
-        wanted[also] = True
-    rows_N = wanted.nonzero()[:, 0]
-    return {
-        "rows_N": rows_N,
-        "target_N": next_label.flatten()[rows_N],
-        "masked_N": next_span.flatten()[rows_N],
-        "sample_N": rows_N // labels_RT.shape[1],
-    }
 
 
 def _plan_questions(batch: dict[str, Any], max_seq_len: int) -> tuple[dict[str, Any], Tensor]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vidalign.backbones.llm_sizes import SIZES
 from vidalign.backbones.option_tree import pack_options
 from vidalign.common.errors import ConfigError, DataError, MediaError
 from vidalign.common.rng import draw_seed
@@ -21,7 +22,6 @@ from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.models.bovila.plan import plan_training
 from vidalign.models.bovila.prompts import LETTERS, Texts, texts_of
 from vidalign.models.bovila.rows import RowMaker
-from vidalign.models.bovila.sizes import SIZES
 from vidalign.text.pack import Row, frame_labels, pad_stack, shorten, stack, text_labels
 from vidalign.text.tokenizers import Tokenizer, load_tokenizer, tiny_tokenizer
 
@@ -226,7 +226,7 @@ def build_processor(
     A tokenizer with more pieces than the language model has embeddings is a ConfigError.
     """
     # Lazy: workers that only unpickle a processor need no language model.
-    from vidalign.models.bovila.video_lm import find_tokenizer
+    from vidalign.backbones.video_lm import find_tokenizer
 
     path = find_tokenizer(config)
     tokenizer = tiny_tokenizer(cache_dir or "cache") if path is None else load_tokenizer(path)

@@ -1,4 +1,4 @@
-"""The part BoViLA and LLaMA-VQA share: a frozen LM that reads visual tokens between its words.
+"""The part BoViLA, LLaMA-VQA and TOPA share: a frozen LM that reads visual tokens between its words.
 
 Shape letters: B samples, O options, R rows, T positions, D width, F frames, E width of a visual feature, V vocabulary,
 N selected positions.
@@ -15,10 +15,10 @@ from einops import repeat
 from torch import Tensor, nn
 
 from vidalign.backbones.llm import FrozenCausalLM, load_hf
+from vidalign.backbones.llm_sizes import SIZES
 from vidalign.backbones.meta_llama import build_llama, llama_config, load_meta, read_params
 from vidalign.backbones.video_prompts import VideoPrompts, embed_with_video
 from vidalign.common.errors import ConfigError
-from vidalign.models.bovila.sizes import SIZES
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -78,7 +78,7 @@ class VideoLM(nn.Module):
 
 
 def build_video_lm(config: Any, *, dtype: torch.dtype | None) -> VideoLM:
-    """From BoViLAConfig or LlamaVQAConfig. `dtype` of the frozen weights overrides `llm.dtype`."""
+    """From a VideoLMConfig. `dtype` of the frozen weights overrides `llm.dtype`."""
     lm = _load_language_model(config, dtype or DTYPES[config.llm.dtype])
     num_layers = lm.config.num_hidden_layers
     prompted = config.adapter.layers or num_layers

@@ -1,4 +1,4 @@
-"""Option scores of LLaMA-VQA and BoViLA: each option's mean token loss, the smallest wins (official evaluation).
+"""Option scores of LLaMA-VQA, BoViLA and TOPA: each option's mean token loss, the smallest wins (official evaluation).
 
 Shape letters: B questions, O options, T positions, D width, W nodes of a tree, N logit rows, K supervised tokens per
 option, V vocabulary.
@@ -14,8 +14,8 @@ from einops import repeat
 from torch import Tensor
 
 from vidalign.backbones.option_tree import OptionTree, pack_options
+from vidalign.backbones.video_lm import VideoLM
 from vidalign.backbones.video_prompts import embed_with_video
-from vidalign.models.bovila.video_lm import VideoLM
 
 
 def mean_token_loss(token_ce_BOT: Tensor) -> Tensor:
@@ -27,12 +27,13 @@ def mean_token_loss(token_ce_BOT: Tensor) -> Tensor:
     return token_ce_BOT.sum(-1) / (token_ce_BOT != 0).sum(-1)
 
 
-def option_losses(model: VideoLM, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+def option_losses(model: VideoLM, batch: dict[str, Any], *, name: str = "vqa") -> tuple[Tensor, Tensor, Tensor]:
     """-> (token_ce (B, O, T-1), logits (N, V) of the distinct supervised positions, read_BOK into them or -1).
 
-    One row per question, the options as branches of a tree; the exact path runs one full row per option.
+    `name` is the stream that holds the options. One row per question, the options as branches of a tree; the exact path
+    runs one full row per option.
     """
-    stream = batch["vqa"]
+    stream = batch[name]
     tokens_BFD, _ = model.video(batch["video"])
     if model.exact:
         return _losses_of_full_rows(model, stream, tokens_BFD)
