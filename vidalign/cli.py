@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from vidalign.common.errors import CheckpointError, ConfigError, UserError, unknown
 
@@ -124,7 +125,22 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("path", metavar="FILE", help="a checkpoint of a run, e.g. output/bovila_star/checkpoints/best.pt")
     one.add_argument("output", metavar="OUT", help="the file to write, e.g. checkpoint_best.pth")
     one.set_defaults(run=_export)
+
+    _add_upkeep(commands)
     return parser
+
+
+def _add_upkeep(commands: Any) -> None:
+    """The commands about files and machine."""
+    one = commands.add_parser("scan", help="look at every video of a folder once and write a manifest that runs read")
+    one.add_argument("root", metavar="ROOT", help="folder of the videos")
+    one.add_argument("--manifest", metavar="FILE", help="default: vidalign-manifest.jsonl in ROOT; continued if there")
+    one.add_argument("--decoder", default="decord", choices=("decord", "torchcodec", "pyav"), help="as in the config")
+    one.add_argument("--workers", type=_positive(int), default=2, help="files examined at the same time (default 2)")
+    one.add_argument("--timeout-seconds", type=_positive(float), default=30.0, help="time limit per file (default 30)")
+    one.add_argument("--fresh", action="store_true", help="examine files again that have not changed")
+    one.add_argument("--quiet", action="store_true", help="no progress bar")
+    one.set_defaults(run=_scan)
 
 
 def _list(given: argparse.Namespace) -> None:
@@ -196,6 +212,38 @@ def _export(given: argparse.Namespace) -> None:
     )
     save_checkpoint(given.output, official)
     print(f"{given.output}: {arch}, {len(official['model'])} tensors under the released names, {', '.join(official)}")
+
+
+def _scan(given: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from vidalign.media.manifest import MANIFEST
+    from vidalign.media.scan import scan, table
+
+    root = Path(given.root)
+    manifest = Path(given.manifest) if given.manifest else root / MANIFEST
+    report = scan(
+        root,
+        manifest=manifest,
+        decoder=given.decoder,
+        workers=given.workers,
+        timeout_seconds=given.timeout_seconds,
+        fresh=given.fresh,
+        progress=not given.quiet,
+    )
+    print(table(report))
+    print(f"written to {manifest}")
+
+
+def _positive(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"a number above 0 is wanted, not {text}")
+        return value
+
+    read.__name__ = kind.__name__  # what argparse calls it when the text is no number
+    return read
 
 
 def _import_plugins(names: list[str]) -> None:

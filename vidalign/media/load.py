@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from vidalign.common.errors import ConfigError, DataError, MediaError
 from vidalign.common.sample import Media, Sample
 from vidalign.media.features import FeatureStore
+from vidalign.media.manifest import Manifest
 from vidalign.media.sampling import index_rule, span_frames, span_rows, zero_rows
 from vidalign.media.spec import MediaSpec
 from vidalign.media.transforms import transform_by_name
-from vidalign.media.video import open_video, require_decoder
+from vidalign.media.video import VideoReader, open_video, require_decoder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +44,8 @@ class MediaLoader:
     """sample -> LoadedMedia. `load` raises MediaError for a Sample whose media cannot be used.
 
     feature_fps: rows per second of the feature file, unless a store of ours says it itself. media_root: folder of the
-    video files. missing: "fail" (MediaError) or "zeros" (one zero row, as the official loaders do).
+    video files. missing: "fail" (MediaError) or "zeros" (one zero row, as the official loaders do). manifest: what
+    `vidalign scan` found out about them.
     Wrong pairings of model and features raise DataError or ConfigError here, before the first Sample.
     """
 
@@ -56,9 +58,10 @@ class MediaLoader:
         media_root: Path | None = None,
         decoder: str = "decord",
         missing: str = "fail",
+        manifest: Manifest | None = None,
     ) -> None:
         self.spec, self.features, self.media_root = spec, features, media_root
-        self.decoder, self.missing = decoder, missing
+        self.decoder, self.missing, self.manifest = decoder, missing, manifest
         if spec.kind not in ("features", "frames", "none"):
             raise ConfigError(f"MediaSpec kind {spec.kind!r}: known are features, frames, none")
         if missing not in ("fail", "zeros"):
@@ -152,7 +155,8 @@ class MediaLoader:
     def _frames(self, sample: Sample) -> LoadedMedia:
         import torch
 
-        with open_video(resolve_video(self.media_root, sample.media), decoder=self.decoder) as video:
+        path = resolve_video(self.media_root, sample.media)
+        with open_known(path, decoder=self.decoder, manifest=self.manifest) as video:
             span = span_frames(video.num_frames, sample.span, video.fps)
             kept = [span[i] for i in index_rule(self.spec.index_rule)(len(span), self.spec.num_frames)]
             frames_THWC = video.frames(kept)
@@ -166,6 +170,12 @@ class MediaLoader:
         return LoadedMedia(tensor, note, _kept(kept, fps), len(kept))
 
 
+def open_known(path: Path, *, decoder: str, manifest: Manifest | None) -> VideoReader:
+    """`open_video` with what a scan knows: a file known to be bad fails at once, a changed one is tried in a child."""
+    in_child = manifest.check(path, decoder=decoder) if manifest is not None else None
+    return open_video(path, decoder=decoder, in_child=in_child)
+
+
 def resolve_video(media_root: Path | None, media: Media) -> Path:
     """The video file of a Sample: `path` (else the video id) under the root; usual suffixes are tried.
 
@@ -173,11 +183,18 @@ def resolve_video(media_root: Path | None, media: Media) -> Path:
     """
     root = Path(media_root) if media_root is not None else Path()
     path = root / (media.path or media.video_id)
-    if path.exists():
+    if _exists(path):
         return path
     stem = path.name.removesuffix(path.suffix) if path.suffix in VIDEO_SUFFIXES else path.name
     tries = (path.with_name(stem + suffix) for suffix in VIDEO_SUFFIXES)
-    return next((candidate for candidate in tries if candidate.exists()), path)
+    return next((candidate for candidate in tries if _exists(candidate)), path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no permission to look, a name that is too long: opening it gives the reason
+        return False
 
 
 def _kept(indices: list[int], fps: float) -> tuple[dict[str, float], ...]:

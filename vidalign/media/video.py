@@ -16,6 +16,7 @@ are not those of a usual container is first opened in a child process with a tim
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module, metadata
@@ -132,16 +133,19 @@ class VideoReader:
         return self.decode([0]).shape[1:3]
 
 
-def open_video(path: Path | str, *, decoder: str = "decord") -> VideoReader:
+def open_video(path: Path | str, *, decoder: str = "decord", in_child: bool | None = None) -> VideoReader:
     """Open a video file; MediaError with a plain reason when that is not possible.
 
-    Reasons: missing, a folder, empty, not a video, no video stream, damaged or of a codec the decoder does not know.
+    Reasons: missing, a folder, unreadable, empty, not a video, no video stream, damaged or of a codec the decoder does
+    not know. `in_child`: try it first in a child process with a time limit; None: where its container may hang decord.
     ConfigError when the decoder does not exist or is not installed, because then no file could be opened.
     """
     path = Path(path)
     require_decoder(decoder)
-    kind = _checked_kind(path)
-    if decoder == "decord" and kind not in SAFE_CONTAINERS:
+    kind = checked_kind(path)
+    if in_child is None:
+        in_child = decoder == "decord" and kind not in SAFE_CONTAINERS
+    if in_child:
         from vidalign.media.probe import probe_video
 
         probe_video(path, decoder=decoder)
@@ -165,6 +169,11 @@ def require_decoder(decoder: str) -> None:
         raise ConfigError(f"decoder {decoder!r} cannot be imported: {why}. Remedy: {REMEDIES[decoder]}")
 
 
+def installed(decoder: str) -> bool:
+    """True when the decoder can be imported (and is, from now on)."""
+    return _import_problem(decoder) is None
+
+
 @lru_cache
 def _import_problem(decoder: str) -> str | None:
     try:
@@ -180,14 +189,22 @@ def decoder_version(decoder: str) -> str:
     return f"{decoder} {metadata.version(PACKAGES[decoder])}"
 
 
-def _checked_kind(path: Path) -> str:
-    if not path.exists():
-        raise MediaError(f"{path.name}: no such file")
-    if path.is_dir():
-        raise MediaError(f"{path.name} is a folder, not a video file")
-    if not path.stat().st_size:
-        raise MediaError(f"{path.name} is empty (0 bytes)")
-    kind = container_kind(path)
+def checked_kind(path: Path) -> str:
+    """The container by the first bytes; MediaError for what no decoder should see."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise MediaError(f"{path.name} is a folder, not a video file")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
+            raise MediaError(f"{path.name} is a pipe or device, not a video file")
+        if not status.st_size:
+            raise MediaError(f"{path.name} is empty (0 bytes)")
+        kind = container_kind(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MediaError(f"{path.name}: no such file") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        why = getattr(error, "strerror", None) or error
+        raise MediaError(f"{path.name} cannot be read: {why}") from error
     if kind == "text":
         raise MediaError(f"{path.name} is a text file, not a video")
     return kind

@@ -18,6 +18,7 @@ from vidalign.data.loader import Loader, make_loader
 from vidalign.data.sampler import EvalSampler, TrainSampler
 from vidalign.media.features import FeatureStore
 from vidalign.media.load import MediaLoader
+from vidalign.media.manifest import Manifest, find_manifest
 from vidalign.registry import DATASETS, MODELS, SCHEDULES, TASKS
 from vidalign.runners.evaluate import EvalSet
 from vidalign.runners.extract import features_for
@@ -130,6 +131,7 @@ class DataRoom:
             media_root=builder.media_root,
             decoder=config.decoder,
             missing=config.missing_features,
+            manifest=_manifest(builder) if spec.kind == "frames" else None,
         )
         processor = self.model.processor(builder.info, train=train, seed=self.experiment.run.seed)
         return SampleDataset(samples, processor, media), builder
@@ -184,8 +186,13 @@ class DataRoom:
                 Path(self.experiment.paths.cache),
                 dim=spec.feature_dim,
                 device=self.device,
+                manifest=_manifest(builder),
             )
         return FeatureStore.open(path) if path is not None else None
+
+
+def _manifest(builder: Any) -> Manifest | None:
+    return find_manifest(builder.media_root, builder.manifest_path)
 
 
 def build_schedule(experiment: Experiment) -> Callable[[float], float]:

@@ -19,10 +19,11 @@ from vidalign.common.io import atomic_write, content_key
 from vidalign.common.sample import Media, Sample
 from vidalign.media.feature_writer import FeatureWriter, estimate_bytes
 from vidalign.media.features import FORMAT, FeatureStore
-from vidalign.media.load import resolve_video
+from vidalign.media.load import open_known, resolve_video
+from vidalign.media.manifest import Manifest
 from vidalign.media.sampling import at_fps
 from vidalign.media.transforms import normalize_clip, resize_crop
-from vidalign.media.video import decoder_version, open_video, require_decoder
+from vidalign.media.video import decoder_version, require_decoder
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +56,7 @@ def extract_features(
     retry_failed: bool = False,
     progress: bool = True,
     shard_videos: int = 256,
+    manifest: Manifest | None = None,
 ) -> ExtractionReport:
     """Extract every video of `videos` (id -> file) that the store does not have yet; float16 rows.
 
@@ -79,7 +81,9 @@ def extract_features(
 
         def decode(job: tuple[str, str]) -> Tensor | str:
             try:
-                return small_frames(videos[job[0]], fps=fps, decoder=decoder, image_px=encoder.image_px)
+                return small_frames(
+                    videos[job[0]], fps=fps, decoder=decoder, image_px=encoder.image_px, manifest=manifest
+                )
             except MediaError as error:
                 return str(error)
 
@@ -88,14 +92,16 @@ def extract_features(
     return report
 
 
-def small_frames(path: Path, *, fps: float, decoder: str, image_px: int, chunk: int = 32) -> Tensor:
+def small_frames(
+    path: Path, *, fps: float, decoder: str, image_px: int, chunk: int = 32, manifest: Manifest | None = None
+) -> Tensor:
     """uint8 (T, 3, px, px): the frames kept at `fps`, resized and cropped; at least one. MediaError as `open_video`.
 
     Full-size pictures exist only `chunk` at a time.
     """
     import torch
 
-    with open_video(path, decoder=decoder) as video:
+    with open_known(path, decoder=decoder, manifest=manifest) as video:
         kept = at_fps(video.num_frames, video.fps, fps)
         blocks = [kept[i : i + chunk] for i in range(0, len(kept), chunk)]
         return torch.cat([resize_crop(video.frames(block), image_px=image_px) for block in blocks])
@@ -185,13 +191,15 @@ def _bar(items: Iterable[Any], total: int, shown: bool) -> Iterable[Any]:
     return tqdm(items, total=total, unit="video", desc="features")
 
 
-def estimated_size(videos: dict[str, Path], *, fps: float, decoder: str, dim: int, probe: int = 20) -> tuple[int, int]:
+def estimated_size(
+    videos: dict[str, Path], *, fps: float, decoder: str, dim: int, probe: int = 20, manifest: Manifest | None = None
+) -> tuple[int, int]:
     """(bytes of the rows, number of videos looked at): `probe` videos are opened, the rest is taken to be alike."""
     names = sorted(videos)
     seconds = []
     for video_id in names[:: max(len(names) // probe, 1)]:
         try:
-            with open_video(videos[video_id], decoder=decoder) as video:
+            with open_known(videos[video_id], decoder=decoder, manifest=manifest) as video:
                 seconds.append(video.duration_seconds)
         except MediaError:
             continue
@@ -220,6 +228,7 @@ def features_for(
     dim: int | None,
     device: torch.device | str = "cpu",
     progress: bool = True,
+    manifest: Manifest | None = None,
 ) -> Path:
     """Extract what `samples` need by the dataset's `extract:` settings; returns the store's folder in the cache.
 
@@ -241,7 +250,7 @@ def features_for(
     store = Path(cache_dir) / "features" / f"{encoder.name.replace('/', '_')}-{key}"
     videos = videos_of(samples, root)
     if progress and dist.is_main() and not store.exists():
-        size, _ = estimated_size(videos, fps=settings.fps, decoder=decoder, dim=encoder.dim)
+        size, _ = estimated_size(videos, fps=settings.fps, decoder=decoder, dim=encoder.dim, manifest=manifest)
         print(f"features of {len(videos)} videos -> {store}, about {size / 2**20:.1f} MiB", flush=True)
     extract_features(
         videos,
@@ -253,6 +262,7 @@ def features_for(
         rank=dist.rank(),
         world=dist.world_size(),
         progress=progress,
+        manifest=manifest,
     )
     dist.barrier()
     return store

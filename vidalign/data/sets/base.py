@@ -126,6 +126,11 @@ class Builder:
         """The configured feature file or store, None when none is configured (FeatureStore.open checks it)."""
         return self.root / self.config.features if self.config.features else None
 
+    @property
+    def manifest_path(self) -> Path | None:
+        """The configured manifest of `vidalign scan`, None when one is only looked for beside the videos."""
+        return self.root / self.config.manifest if self.config.manifest else None
+
     def rows_of(self, split: str) -> Iterable[Row]:
         """The annotation rows of a split, in file order."""
         raise NotImplementedError

@@ -38,6 +38,9 @@ class DatasetConfig:
     )
     extract: ExtractConfig | None = option(None, "make the features from the videos first, into ${paths.cache}")
     videos: str | None = option(None, "folder of the video files, relative to root; null: the benchmark's usual place")
+    manifest: str | None = option(
+        None, "file written by `vidalign scan`, relative to root; null: the one beside the videos, if there is one"
+    )
     decoder: str = option("decord", "video decoder (decord: as published)", choices=("decord", "torchcodec", "pyav"))
     subtitles: bool = option(False, "put the dialogue into the prompt (benchmarks that have one)")
     official_order: bool = option(False, "How2QA: keep the file's option order (the true option is always first there)")
@@ -60,7 +63,7 @@ class DatasetConfig:
         if text := missing(self.root, folder=True):
             return [("root", f"{text} Give the folder of the benchmark, or set paths.data_root.")]
         found = []
-        for name, folder in (("features", False), ("videos", True)):
+        for name, folder in (("features", False), ("videos", True), ("manifest", False)):
             value = getattr(self, name)
             if value is not None and (text := missing(Path(self.root) / value, folder=folder)):
                 found.append((name, f"{text} Correct the path (it is relative to root)."))
