@@ -142,6 +142,9 @@ def _add_upkeep(commands: Any) -> None:
     one.add_argument("--quiet", action="store_true", help="no progress bar")
     one.set_defaults(run=_scan)
 
+    one = commands.add_parser("doctor", help="is this machine ready: versions, decoders, GPU, limits, with remedies")
+    one.set_defaults(run=_doctor)
+
 
 def _list(given: argparse.Namespace) -> None:
     from vidalign.config.explain import listing
@@ -233,6 +236,16 @@ def _scan(given: argparse.Namespace) -> None:
     )
     print(table(report))
     print(f"written to {manifest}")
+
+
+def _doctor(given: argparse.Namespace) -> None:
+    from vidalign.runners.doctor import PROBLEM, examine, report
+
+    findings = examine()
+    print(report(findings))
+    problems = [one.subject for one in findings if one.level == PROBLEM]
+    if problems:
+        raise UserError(f"this machine is not ready: {', '.join(problems)}")
 
 
 def _positive(kind: type) -> Callable[[str], Any]:
