@@ -12,9 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vidalign.common.errors import CheckpointError, ConfigError, UserError, unknown
-
-USER_MISTAKE = 2  # exit code of a mistake that the user can mend; 1 stays with Python's own tracebacks
+from vidalign.common.errors import CheckpointError, ConfigError, Stopped, UserError, unknown
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,8 @@ def run_arguments(description: str, argv: list[str] | None = None) -> RunArgumen
 
 
 def guarded(main: Callable[[], None]) -> int:
-    """Run `main`; a UserError becomes its plain message and exit code 2. Everything else keeps its traceback.
+    """Run `main`; a UserError becomes its plain message and exit code: 2, or 128 + signal when a signal ended the run.
+    Everything else keeps its traceback.
 
     Under torchrun every process meets the same ConfigError, so only the first one prints it; other errors name the
     process.
@@ -53,8 +52,9 @@ def guarded(main: Callable[[], None]) -> int:
         rank = int(os.environ.get("RANK", 0))
         if rank == 0 or not isinstance(error, ConfigError):
             where = f" (process {rank})" if rank else ""
-            print(f"error{where}: {error}", file=sys.stderr, flush=True)
-        return USER_MISTAKE
+            word = "stopped" if isinstance(error, Stopped) else "error"
+            print(f"{word}{where}: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
     return 0
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 
 def rank() -> int:
@@ -29,7 +33,35 @@ def barrier() -> None:
     import torch.distributed as dist
 
     if world_size() > 1:
-        dist.barrier()
+        with collective("barrier"):
+            dist.barrier()
+
+
+@dataclass
+class LastCollective:
+    """The exchange between processes that was entered last; a hang report names it."""
+
+    name: str = "none"
+    number: int = 0
+    inside: bool = False
+    since: float = 0.0
+
+    def __str__(self) -> str:
+        if not self.number:
+            return "none"
+        state = "still inside" if self.inside else "left again"
+        return f"{self.name} (number {self.number}, entered {time.monotonic() - self.since:.0f} s ago, {state})"
+
+
+LAST = LastCollective()
+
+
+@contextmanager
+def collective(name: str) -> Iterator[None]:
+    """Note that this process enters an exchange with the others."""
+    LAST.name, LAST.number, LAST.inside, LAST.since = name, LAST.number + 1, True, time.monotonic()
+    yield
+    LAST.inside = False
 
 
 def local_rank() -> int:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 class UserError(Exception):
     """A mistake the user can mend. The message names the place, the value and the remedy."""
 
+    exit_code = 2  # 1 stays with Python's own tracebacks
+
 
 class ConfigError(UserError):
     """One or several mistakes in a config file or on the command line."""
@@ -34,6 +36,14 @@ class MediaError(Exception):
 
 class TrainingError(UserError):
     """Training cannot go on: non-finite loss, too many failed media, a lost process."""
+
+
+class Stopped(UserError):
+    """A signal asked the run to end; what it had done is saved. The exit code is 128 + the signal's number."""
+
+    def __init__(self, message: str, *, signal: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
 
 
 def nearest(name: object, known: Iterable[str]) -> str | None:

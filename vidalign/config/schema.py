@@ -81,6 +81,18 @@ class RunConfig:
         0.05, "training stops when a larger share of its media cannot be used", low=0.0, high=1.0
     )
     best_metric: str | None = option(None, "metric that picks checkpoints/best; null: the dataset's headline metric")
+    resume: str = option(
+        "auto", "auto goes on with a broken-off run found in output_dir; never starts over", choices=("auto", "never")
+    )
+    save_every_steps: int = option(0, "also save after every so many optimizer steps; 0: by the clock only", low=0)
+    save_every_minutes: float = option(
+        15.0, "also save when so many minutes have passed; 0: never by the clock", low=0.0
+    )
+    keep_last: int = option(1, "how many of the latest checkpoints to keep (last.pt is one of them)", low=1)
+    keep_every: int = option(0, "keep the checkpoint of every so many epochs for good; 0: of none", low=0)
+    watchdog_seconds: float = option(
+        1800.0, "end the run with a report when nothing moves for so long; 0: wait for ever", low=0.0
+    )
     save_full_model: bool = option(False, "checkpoints hold the frozen part too, not only what trains")
     tensorboard: bool = option(True, "write TensorBoard events when tensorboard is installed")
     checkpoint: str | None = option(None, "weights to start from or to evaluate (complete or error)")

@@ -41,6 +41,8 @@ class Loaded:
 class _Loader(Protocol):
     def load(self, sample: Sample) -> LoadedMedia: ...
 
+    def place(self, sample: Sample) -> str: ...
+
 
 class _Processor(Protocol):
     def __call__(self, sample: Sample, media: Any, *, epoch: int = 0) -> dict[str, Any]: ...
@@ -77,6 +79,11 @@ class SampleDataset:
             error.add_note(f"while preparing sample {sample.uid}")
             raise
         return Loaded(item, sample.uid, media.note, media.kept_frames)
+
+    def where(self, index: int) -> str:
+        """The sample's uid and the place of its media, for people."""
+        sample = self.samples[index]
+        return f"{sample.uid} ({self.media_loader.place(sample)})"
 
     def collate(self, entries: Sequence[Loaded | Failure | Stop]) -> dict[str, Any] | Stop:
         """{"batch": the processor's batch or None when all failed, "failures": [...], "notes": {uid: text}, ...}.

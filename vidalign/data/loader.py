@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import faulthandler
+import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, get_worker_info
 
 from vidalign.common.errors import TrainingError
 from vidalign.data.dataset import SampleDataset, Stop
@@ -47,16 +51,20 @@ class Loader:
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
-        default = "fork" if sys.platform.startswith("linux") else "spawn"
+        start = context or ("fork" if sys.platform.startswith("linux") else "spawn")
+        self._noting = _Noting(dataset, num_workers, start)
+        self._last_taken: list[str] = []
         self._loader = DataLoader(
-            dataset,
+            self._noting,
             batch_sampler=sampler,
             num_workers=num_workers,
             collate_fn=dataset.collate,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
-            multiprocessing_context=(context or default) if num_workers else None,
-            worker_init_fn=_own_group if num_workers else None,
+            multiprocessing_context=start if num_workers else None,
+            worker_init_fn=_prepare_worker if num_workers else None,
+            # torch draws a number per epoch for its workers; not from the generator whose state a checkpoint holds.
+            generator=torch.Generator(),
         )
 
     def __len__(self) -> int:
@@ -70,6 +78,7 @@ class Loader:
                     raise batch.error
                 # Before the yield: whoever saves a checkpoint after this batch must find it counted.
                 self.sampler.consume(len(batch["uids"]))
+                self._last_taken = batch["uids"]
                 yield batch
             finished = True
         finally:
@@ -86,6 +95,33 @@ class Loader:
                 raise _dead_worker(error) from error
             raise
 
+    def usable_before(self) -> Any | None:
+        """The last batch handed over in this epoch that has a usable sample, made again in this process.
+
+        A run that goes on inside an epoch asks for it when its first batch fails completely; None when there is none.
+        """
+        for keys in reversed(self.sampler.taken()[:-1]):
+            batch = self.dataset.collate([self.dataset[key] for key in keys])
+            if isinstance(batch, Stop):
+                raise batch.error
+            if batch["batch"] is not None:
+                return batch["batch"]
+        return None
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers that were started."""
+        workers = getattr(self._loader._iterator, "_workers", None) or []
+        return [worker.pid for worker in workers]
+
+    def in_flight(self) -> list[str]:
+        """One line per worker that prepares a sample now, and the batch that was taken last; for a hang report."""
+        lines = [f"last batch taken: {', '.join(self._last_taken) or 'none'}"]
+        for number, index in enumerate(self._noting.now):
+            if index >= 0:
+                where = self.dataset.where(index) if hasattr(self.dataset, "where") else f"sample {index}"
+                lines.append(f"being loaded by worker {number}: {where}")
+        return lines
+
     def close(self) -> None:
         """End the workers now instead of at exit."""
         iterator = self._loader._iterator
@@ -94,13 +130,38 @@ class Loader:
         self._loader._iterator = None
 
 
-def _own_group(worker: int) -> None:
-    """A signal for the whole process group (Ctrl-C, a scheduler's SIGTERM) must reach the main process only.
+class _Noting:
+    """The dataset; notes in shared memory which sample each worker is at (-1: none)."""
 
-    It saves a checkpoint first and needs its workers until then; they end when it ends.
+    def __init__(self, dataset: Any, num_workers: int, context: str) -> None:
+        self.dataset = dataset
+        none = [-1] * max(num_workers, 1)
+        self.now = multiprocessing.get_context(context).RawArray("q", none) if num_workers else none
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        worker = get_worker_info()
+        place = worker.id if worker else 0
+        self.now[place] = key[0]
+        item = self.dataset[key]
+        self.now[place] = -1
+        return item
+
+
+def _prepare_worker(worker: int) -> None:
+    """Signals in a worker: one for the whole process group (Ctrl-C, a scheduler's SIGTERM) must reach the main process
+    only, which saves a checkpoint first and needs its workers until then; they end when it ends.
+
+    A fork inherits the main process's handlers; they go. SIGUSR1 prints the stacks, for the hang watchdog.
     """
     if hasattr(os, "setpgrp"):
         os.setpgrp()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGUSR1"):
+        faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
 
 
 def _dead_worker(error: RuntimeError) -> TrainingError:

@@ -6,7 +6,7 @@ The order depends on (seed, epoch) only: not on the number of loader workers, no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from vidalign.common.errors import TrainingError
@@ -62,6 +62,12 @@ class TrainSampler:
         padded = shuffled + (shuffled * math.ceil(missing / self.num_samples))[:missing]
         return padded[self.rank :: self.world]
 
+    def taken(self) -> list[list[Key]]:
+        """The batches of this epoch that were handed over, in order."""
+        mine = self.order()[: self.consumed]
+        starts = range(0, len(mine), self.batch_size)
+        return [[(index, self.epoch) for index in mine[start : start + self.batch_size]] for start in starts]
+
     def __iter__(self) -> Iterator[list[Key]]:
         mine = self.order()
         for start in range(self.consumed, len(mine), self.batch_size):
@@ -103,14 +109,20 @@ class EvalSampler:
         assert batch_size > 0 and 0 <= rank < world, (batch_size, rank, world)
         self.num_samples = num_samples
         self.batch_size = batch_size
-        self._starts = range(rank * batch_size, num_samples, world * batch_size)
+        self._place = slice(rank, None, world)
+        self.set_done(())
 
     def __len__(self) -> int:
         """Batches of this rank."""
         return len(self._starts)
 
+    def set_done(self, starts: Collection[int]) -> None:
+        """Leave out the batches whose first samples are `starts` (a broken-off evaluation has their records)."""
+        left = [start for start in range(0, self.num_samples, self.batch_size) if start not in starts]
+        self._starts = left[self._place]
+
     def consume(self, count: int) -> None:
-        """Nothing to note: evaluation starts over."""
+        """Nothing to note: the records on disk say what is done."""
 
     def __iter__(self) -> Iterator[list[Key]]:
         for start in self._starts:

@@ -81,6 +81,14 @@ class MediaLoader:
             raise MediaError("the sample names no video")
         return self._features(sample) if self.spec.kind == "features" else self._frames(sample)
 
+    def place(self, sample: Sample) -> str:
+        """Where the Sample's media come from, for people."""
+        if self.spec.kind == "none" or sample.media is None:
+            return "no media"
+        if self.spec.kind == "features":
+            return f"{sample.media.video_id} in {self.features.path}"
+        return str(resolve_video(self.media_root, sample.media))
+
     def _features(self, sample: Sample) -> LoadedMedia:
         import torch
 

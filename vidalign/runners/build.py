@@ -106,10 +106,17 @@ class JointDataset:
         return self._ends[-1]
 
     def __getitem__(self, key: tuple[int, int]) -> Any:
-        index, epoch = key
-        part = bisect.bisect_right(self._ends, index)
-        start = self._ends[part - 1] if part else 0
-        return self.parts[part][index - start, epoch]
+        part, index = self._place(key[0])
+        return part[index, key[1]]
+
+    def where(self, index: int) -> str:
+        """The sample's uid and the place of its media, for people."""
+        part, index = self._place(index)
+        return part.where(index)
+
+    def _place(self, index: int) -> tuple[SampleDataset, int]:
+        number = bisect.bisect_right(self._ends, index)
+        return self.parts[number], index - (self._ends[number - 1] if number else 0)
 
 
 class DataRoom:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from vidalign.common import dist
+from vidalign.common.errors import TrainingError
 from vidalign.common.io import append_jsonl, atomic_write
 from vidalign.runners.progress import Progress
 
@@ -16,17 +16,18 @@ from vidalign.runners.progress import Progress
 class MetricsFile:
     """One line per report in metrics.jsonl: {"kind": train | epoch | eval | ..., "epoch", "step", numbers ...}.
 
-    Also keeps time: samples per second over all processes, and the GPU's peak memory where there is one. Lines of an
-    earlier run after `step`, where this one begins, are removed: they will be written again.
+    Also keeps time: samples per second over all processes, and the GPU's peak memory where there is one. A run that
+    goes on from a checkpoint keeps the first `count` lines of the file, those that were there when it was saved; what
+    follows will be written again. TrainingError when a line cannot be written.
     """
 
-    def __init__(self, path: Path, *, step: int = 0) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, count: int = 0, samples: int = 0) -> None:
+        self.path, self.count = path, count
         if dist.is_main() and path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            with atomic_write(path) as file:
-                file.writelines(line for line in lines if 0 < _step_of(line) <= step)
-        self._mark = (time.perf_counter(), 0)
+            lines = path.read_bytes().splitlines(keepends=True)[:count]
+            with atomic_write(path, "wb") as file:
+                file.writelines(lines)
+        self._mark = (time.perf_counter(), samples)
 
     def on_step(self, progress: Progress) -> None:
         """Nothing."""
@@ -45,23 +46,32 @@ class MetricsFile:
 
     def write(self, kind: str, progress: Progress, values: dict[str, Any]) -> None:
         """Append one line (first process only)."""
-        if dist.is_main():
+        if not dist.is_main():
+            return
+        try:
             append_jsonl(self.path, [{"kind": kind, "epoch": progress.epoch, "step": progress.step, **values}])
+        except OSError as error:
+            raise TrainingError(
+                f"{self.path} could not be written: {error.strerror or error}. Free some space; the same command goes "
+                "on from the last checkpoint"
+            ) from error
+        self.count += 1
 
 
 class TensorBoard:
     """The same numbers as TensorBoard events."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder))
+        # Events of a broken-off run after its checkpoint are hidden: they come again.
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     @classmethod
-    def if_installed(cls, folder: Path) -> TensorBoard | None:
+    def if_installed(cls, folder: Path, *, step: int = 0) -> TensorBoard | None:
         """None with a remark when tensorboard is missing: events are a convenience, metrics.jsonl has everything."""
         try:
-            return cls(folder)
+            return cls(folder, step=step)
         except ImportError:
             print("TensorBoard events are not written: tensorboard is not installed", file=sys.stderr)
             return None
@@ -112,14 +122,6 @@ class Bar:
     def close(self) -> None:
         """Leave the bar where it is."""
         self._bar.close()
-
-
-def _step_of(line: str) -> int:
-    """The line's step; 0 for a line that a killed run left half written."""
-    try:
-        return json.loads(line)["step"]
-    except ValueError:
-        return 0
 
 
 def _memory() -> dict[str, float]:

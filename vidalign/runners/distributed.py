@@ -84,7 +84,9 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 def synced(model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
     """DDP exchanges gradients only in the last micro-batch of a step."""
-    return nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()
+    if not hasattr(model, "no_sync"):
+        return nullcontext()
+    return dist.collective("forward, backward and gradient exchange") if last else model.no_sync()
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
@@ -92,7 +94,8 @@ def sum_over_processes(values: Tensor) -> Tensor:
     if dist.world_size() > 1:
         import torch.distributed as torch_dist
 
-        torch_dist.all_reduce(values)
+        with dist.collective("sum over processes"):
+            torch_dist.all_reduce(values)
     return values
 
 
@@ -103,8 +106,41 @@ def gather_objects(value: Any) -> list[Any]:
     import torch.distributed as torch_dist
 
     values: list[Any] = [None] * dist.world_size()
-    torch_dist.all_gather_object(values, value)
+    with dist.collective("gather of objects"):
+        torch_dist.all_gather_object(values, value)
     return values
+
+
+class Agreement:
+    """The processes' largest flags, asked for after every step, without making a GPU wait.
+
+    With CUDA the exchange runs on the CPU (gloo) beside the step and its answer is taken one step later; on the CPU it
+    is taken at once. All processes get the same answers, and must ask equally often.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        import torch.distributed as torch_dist
+
+        self._late = device.type == "cuda"
+        several = dist.world_size() > 1
+        self._group = torch_dist.new_group(backend="gloo", timeout=PATIENCE) if several else None
+        self._pending: Any = None
+
+    def largest(self, flags: list[int]) -> list[int]:
+        """Elementwise largest value over the processes: of this step, with CUDA of the step before (zeros at first)."""
+        if self._group is None:
+            return flags
+        import torch
+        import torch.distributed as torch_dist
+
+        values = torch.tensor(flags)
+        with dist.collective("agreement on saving"):
+            work = torch_dist.all_reduce(values, op=torch_dist.ReduceOp.MAX, group=self._group, async_op=True)
+            ready, self._pending = (self._pending, (work, values)) if self._late else ((work, values), None)
+            if ready is None:
+                return [0] * len(flags)
+            ready[0].wait()
+        return ready[1].tolist()
 
 
 def same_everywhere(value: Any, what: str) -> None:

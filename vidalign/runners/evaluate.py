@@ -1,12 +1,13 @@
 """The one evaluation loop: prediction records of every sample, exactly one each at any number of processes.
 
-No collective stands inside the loop: each process appends to a file of its own; afterwards the first one merges them,
-checks them against the sample list and writes predictions/<dataset>/<split>.jsonl in sample order.
+No collective stands inside the loop: each process appends to a file of its own (eval_parts.py), so that a broken-off
+evaluation goes on where it stopped; afterwards the first one merges them, checks them against the sample list and
+writes predictions/<dataset>/<split>.jsonl in sample order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from vidalign.common.output import to_device
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.runners.distributed import gather_objects, unwrap
+from vidalign.runners.eval_parts import PartFiles, cannot_write
 from vidalign.scoring.match import exactly_one_each
 
 if TYPE_CHECKING:
@@ -42,36 +44,61 @@ class EvalSet:
 
 
 def evaluate(
-    model: nn.Module, task: Any, eval_set: EvalSet, *, folder: Path, device: torch.device | str = "cpu"
+    model: nn.Module,
+    task: Any,
+    eval_set: EvalSet,
+    *,
+    folder: Path,
+    device: torch.device | str = "cpu",
+    key: str = "0",
+    on_batch: Callable[[], None] = lambda: None,
 ) -> tuple[list[Record], dict[str, float]]:
     """Predict a whole split; returns (records in sample order, metrics), the same on every process.
 
-    `folder` is the run's `predictions` folder. Raises DataError when records and samples do not match one to one.
+    folder: the run's `predictions` folder. key: hexadecimal, names everything that decides the records; what an earlier
+    evaluation of the same key has finished is not done again. The parts stay until `part_files(...).remove()`.
+    on_batch: called after each batch is on disk. Raises DataError when records and samples do not match one to one.
     """
-    path = folder / eval_set.dataset / f"{eval_set.split}.jsonl"
-    own = _part(path, dist.rank())
-    own.parent.mkdir(parents=True, exist_ok=True)
-    with open(own, "w", encoding="utf-8") as file:
-        for record in predict(model, task, eval_set, device=device):
-            file.write(record.to_json() + "\n")
+    parts = part_files(folder, eval_set, key)
+    path = parts.path
+    sampler = getattr(eval_set.loader, "sampler", None)
+    done = parts.begin(eval_set.samples, batch_size=sampler.batch_size if sampler else None)
+    if sampler is not None:
+        sampler.set_done(done)
+    try:
+        with parts.open() as file:
+            for records in predict(model, task, eval_set, device=device):
+                parts.write(file, records)
+                on_batch()
+    except OSError as error:
+        raise cannot_write(path.parent, error) from error
     # From here on the processes meet again: first to know that all parts are written, then to share the result.
     dist.barrier()
     outcome: Any = None
     if dist.is_main():
         try:
-            records = _merge([_part(path, rank) for rank in range(dist.world_size())], eval_set)
+            by_uid = exactly_one_each(parts.records(), eval_set.samples)
+            records = [by_uid[sample.uid] for sample in eval_set.samples]
             _write(path, records)
             outcome = records, task.metrics(records, eval_set.samples, eval_set.info)
+        except OSError as error:
+            outcome = cannot_write(path, error)
         except DataError as error:
             outcome = error  # raised below on every process; alone it would leave the others waiting
     outcome = gather_objects(outcome)[0]
     if isinstance(outcome, DataError):
         raise outcome
-    own.unlink(missing_ok=True)
     return outcome
 
 
-def predict(model: nn.Module, task: Any, eval_set: EvalSet, *, device: torch.device | str = "cpu") -> Iterator[Record]:
+def part_files(folder: Path, eval_set: EvalSet, key: str) -> PartFiles:
+    """Where the split's records are while it is evaluated."""
+    return PartFiles(folder / eval_set.dataset / f"{eval_set.split}.jsonl", key)
+
+
+def predict(
+    model: nn.Module, task: Any, eval_set: EvalSet, *, device: torch.device | str = "cpu"
+) -> Iterator[list[Record]]:
     """This process's records, batch by batch: failed media as failed records, notes as reasons of usable ones."""
     answers = {sample.uid: sample.answer_idx for sample in eval_set.samples}
     model = unwrap(model)
@@ -79,9 +106,11 @@ def predict(model: nn.Module, task: Any, eval_set: EvalSet, *, device: torch.dev
     model.eval()
     try:
         for entry in eval_set.loader:
-            for one in entry["failures"]:
-                yield Record(uid=one.uid, status="failed", reason=one.reason, answer_idx=answers.get(one.uid))
-            yield from _batch_records(model, task, entry, device)
+            failed = [
+                Record(uid=one.uid, status="failed", reason=one.reason, answer_idx=answers.get(one.uid))
+                for one in entry["failures"]
+            ]
+            yield failed + _batch_records(model, task, entry, device)
     finally:
         model.train(was_training)
 
@@ -111,15 +140,6 @@ def read_records(path: Path) -> list[Record]:
         return [Record.from_json(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not a file of prediction records: {error}") from error
-
-
-def _part(path: Path, rank: int) -> Path:
-    return path.with_name(f".{path.stem}.rank{rank}.jsonl")
-
-
-def _merge(parts: list[Path], eval_set: EvalSet) -> list[Record]:
-    by_uid = exactly_one_each([record for part in parts for record in read_records(part)], eval_set.samples)
-    return [by_uid[sample.uid] for sample in eval_set.samples]
 
 
 def _write(path: Path, records: Iterable[Record]) -> None:

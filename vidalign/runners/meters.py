@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vidalign.common import dist
 from vidalign.common.errors import TrainingError
@@ -61,6 +61,23 @@ class Meters:
         self.counts = dict.fromkeys(self.counts, 0)
         self._finite, self._uids = [], []
 
+    def broken(self) -> list[str]:
+        """The uids of the first own micro-batch since the last reset whose loss was not finite; [] when all were."""
+        for finite, uids in zip(self._finite, self._uids, strict=True):
+            if not bool(finite):
+                return uids or ["(samples without uid)"]
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was observed, as plain numbers; a float64 survives this exactly."""
+        sums = {name: float(value) for name, value in self.sums.items()}
+        return {"sums": sums, "counts": dict(self.counts), "parts": sorted(self.parts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the observations of `state` instead of the own ones."""
+        self.sums, self.counts, self.parts = dict(state["sums"]), dict(state["counts"]), set(state["parts"])
+        self._finite, self._uids = [], []
+
     def averages(self) -> dict[str, float]:
         """Averages over observations and processes, as numbers. The one place where the CPU waits for the device.
 
@@ -86,6 +103,34 @@ class Meters:
         own = [uids for finite, uids in zip(self._finite, self._uids, strict=True) if not bool(finite)]
         first = [uid for ranks in gather_objects(own[:1]) for uids in ranks for uid in uids]
         raise NonFiniteLoss(first)
+
+
+class EpochMeters:
+    """Averages of the running epoch, and of the window since its last line; part of a checkpoint."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.begin()
+
+    def begin(self) -> None:
+        """A new epoch."""
+        self.whole, self.window = Meters(self.device), Meters(self.device)
+
+    def close_window(self) -> dict[str, float]:
+        """The window's averages as numbers (the device is asked here); its observations move on to the epoch's."""
+        values = self.window.averages()
+        self.whole.merge(self.window)
+        self.window.reset()
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both, as plain numbers."""
+        return {"whole": self.whole.state_dict(), "window": self.window.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.whole.load_state_dict(state["whole"])
+        self.window.load_state_dict(state["window"])
 
 
 class NonFiniteLoss(TrainingError):

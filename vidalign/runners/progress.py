@@ -22,20 +22,23 @@ class LoopSettings:
 @dataclass
 class Progress:
     """Where a run stands. `epoch` is the current one (0-based); `step` counts optimizer steps, `iteration` the consumed
-    micro-batches of this epoch, both over one process. `failures`: uid -> reason."""
+    micro-batches of this epoch, both over one process. `failures`: uid -> reason; `failed`: how many samples of this
+    epoch failed here; `batch_samples`: the largest micro-batch met in it."""
 
     epoch: int = 0
     step: int = 0
     iteration: int = 0
     samples: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    failed: int = 0
+    batch_samples: int = 0
 
 
 class Callback(Protocol):
     """What may follow the loop. Every process calls them; who writes files asks dist.is_main()."""
 
     def on_step(self, progress: Progress) -> None:
-        """After each optimizer step."""
+        """After each optimizer step, and after its line where one is due."""
         ...
 
     def on_line(self, progress: Progress, values: dict[str, float]) -> None:

@@ -16,7 +16,7 @@ from vidalign.common import dist
 from vidalign.common.errors import TrainingError
 from vidalign.common.output import to_device
 from vidalign.runners.distributed import same_everywhere, sum_over_processes, synced, unwrap
-from vidalign.runners.meters import Meters
+from vidalign.runners.meters import EpochMeters, Meters
 from vidalign.runners.progress import Callback, LoopSettings, Progress
 
 if TYPE_CHECKING:
@@ -40,11 +40,13 @@ def train(
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     callbacks: Iterable[Callback] = (),
     progress: Progress | None = None,
+    meters: EpochMeters | None = None,
 ) -> list[dict[str, float]]:
     """Train from `progress` to the end; returns each epoch's averages {"lr", "loss", loss names ..., log names ...}.
 
     loader: sized; yields {"batch": dict or None, "failures": [objects with uid and reason]} on the CPU; a list of such
     will do. Its `sampler`, where it has one, is told the epoch and says how much of it was consumed before.
+    meters: averages of an epoch that was broken off; they are continued when the loader starts inside it.
     lr_at: position in epochs -> learning rate; asked at the first micro-batch of each step.
     Raises TrainingError: non-finite loss, too many failed media.
     """
@@ -58,6 +60,7 @@ def train(
             "be taken; lower run.accumulate or run.batch_size_per_gpu"
         )
     progress = progress or Progress()
+    meters = meters or EpochMeters(torch.device(device))
     loop = _Loop(model, optimizer, settings, torch.device(device), scaler, autocast, progress)
     history = []
     for epoch in range(progress.epoch, settings.max_epochs):
@@ -67,19 +70,22 @@ def train(
         if hasattr(loader, "sampler"):
             loader.sampler.set_epoch(epoch)
             progress.iteration = loader.sampler.consumed_batches  # not 0 when a run goes on inside an epoch
-        history.append(_epoch(loop, loader, lr_at, tuple(callbacks)))
+        if progress.iteration == 0:
+            progress.failed = progress.batch_samples = 0
+            meters.begin()
+        history.append(_epoch(loop, loader, lr_at, tuple(callbacks), meters))
         for callback in callbacks:
             callback.on_epoch(progress, history[-1])
     return history
 
 
 def _epoch(
-    loop: _Loop, loader: Any, lr_at: Callable[[float], float], callbacks: tuple[Callback, ...]
+    loop: _Loop, loader: Any, lr_at: Callable[[float], float], callbacks: tuple[Callback, ...], meters: EpochMeters
 ) -> dict[str, float]:
-    """One pass over the loader; returns its averages."""
+    """One pass over the loader, or what is left of it; returns the whole epoch's averages."""
     settings, progress = loop.settings, loop.progress
     loop.model.train()
-    whole, window = Meters(loop.device), Meters(loop.device)
+    window = meters.window
     for group in groups(loop.usable(loader), settings.accumulate):
         lr = loop.set_rate(lr_at(progress.epoch + progress.iteration / len(loader)))
         if len(group) < settings.accumulate:
@@ -90,24 +96,17 @@ def _epoch(
         loop.step(group, lr, window)
         if loop.device.type == "cpu" and dist.world_size() == 1:
             window.check()
-        for callback in callbacks:
-            callback.on_step(progress)
         if progress.step % settings.log_every_steps == 0:
-            line = _close(window, into=whole)
+            line = meters.close_window()
             for callback in callbacks:
                 callback.on_line(progress, line)
+        # Last: who saves a checkpoint here must find this step's line written.
+        for callback in callbacks:
+            callback.on_step(progress)
         if loop.finished:
             break
-    _close(window, into=whole)
-    return whole.averages()
-
-
-def _close(window: Meters, *, into: Meters) -> dict[str, float]:
-    """The window's averages as numbers (the device is asked here); its observations move on to the epoch's."""
-    values = window.averages()
-    into.merge(window)
-    window.reset()
-    return values
+    meters.close_window()
+    return meters.whole.averages()
 
 
 def groups(entries: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -149,17 +148,21 @@ class _Loop:
     def usable(self, loader: Any) -> Iterator[_Batch]:
         """The loader's batches, failures counted. A batch without one usable sample is replaced by the one before it,
         with weight 0: with several processes every one must take part in every exchange."""
-        previous, failed, size = None, 0, 0
+        previous, progress = None, self.progress
         for entry in loader:
             data, failures = entry["batch"], entry.get("failures", ())
-            self.progress.failures.update({failure.uid: failure.reason for failure in failures})
-            failed += len(failures)
-            size = max(size, len(failures) + (len(data.get("uid", ())) if data else 0))
-            if failed > self.settings.max_failed_share * size * len(loader):
-                raise TrainingError(self._too_many(failed, size * len(loader)))
+            progress.failures.update({failure.uid: failure.reason for failure in failures})
+            progress.failed += len(failures)
+            size = len(failures) + (len(data.get("uid", ())) if data else 0)
+            progress.batch_samples = max(progress.batch_samples, size)
+            total = progress.batch_samples * len(loader)
+            if progress.failed > self.settings.max_failed_share * total:
+                raise TrainingError(self._too_many(progress.failed, total))
             if data is not None:
                 previous = data
-            elif previous is None:
+            elif previous is None and hasattr(loader, "usable_before"):
+                previous = loader.usable_before()  # a run that goes on inside an epoch
+            if previous is None:
                 raise TrainingError(f"no sample of the first batch can be used:\n{self._reasons()}")
             yield _Batch(previous, real=data is not None)
 

@@ -1,0 +1,74 @@
+"""One process of the resume tests: train.py or evaluate.py with a trace, and with an end at a chosen moment.
+
+python resume_worker.py train|evaluate CONFIG [KEY=VALUE ...]; from the environment:
+TRACE      file that gets one line per training batch: epoch, number, uids
+KILL_AT    end by SIGKILL at this event; events are batches taken, and every fsync, rename and link
+COUNT      file that gets the number of events
+HANG_AT    sleep for ever when this many batches were taken (in this process)
+SLOW       seconds to sleep before each batch
+"""
+
+import os
+import signal
+import sys
+import time
+from functools import wraps
+from pathlib import Path
+
+import torch
+
+from vidalign.cli import guarded
+from vidalign.config.load import load
+from vidalign.data.loader import Loader
+from vidalign.registry import RUNNERS
+
+events = 0
+
+
+def event():
+    global events
+    events += 1
+    if events == int(os.environ.get("KILL_AT", 0)):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def eventful(function):
+    @wraps(function)
+    def called(*args, **kwargs):
+        event()
+        return function(*args, **kwargs)
+
+    return called
+
+
+def traced(function):
+    @wraps(function)
+    def batches(self):
+        for number, batch in enumerate(function(self), start=1):
+            event()
+            if number == int(os.environ.get("HANG_AT", 0)):
+                time.sleep(3600)
+            time.sleep(float(os.environ.get("SLOW", 0)))
+            if "TRACE" in os.environ and hasattr(self.sampler, "consumed"):
+                place = f"{self.sampler.rank} {self.sampler.epoch} {self.sampler.consumed_batches}"
+                with open(os.environ["TRACE"], "a") as file:
+                    file.write(f"{place} {' '.join(batch['uids'])}\n")
+            yield batch
+
+    return batches
+
+
+def main():
+    what, config, *options = sys.argv[1:]
+    experiment = load(config, options, purpose=what)
+    getattr(RUNNERS.load(experiment.run.runner)(experiment), what)()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    os.fsync, os.replace, os.link = eventful(os.fsync), eventful(os.replace), eventful(os.link)
+    Loader.__iter__ = traced(Loader.__iter__)
+    code = guarded(main)
+    if "COUNT" in os.environ:
+        Path(os.environ["COUNT"]).write_text(str(events))
+    sys.exit(code)
