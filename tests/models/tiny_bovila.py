@@ -24,12 +24,12 @@ def bovila(*, attention="fast", video_bias=2.0, dtype="float32", **losses) -> Bo
     config = BoViLAConfig(
         losses=BoViLALosses(**losses, exact=attention == "exact"), **_shared(attention, video_bias, dtype)
     )
-    return _loud(BoViLA.from_config(config))
+    return loud(BoViLA.from_config(config))
 
 
 def llama_vqa(*, attention="fast", video_bias=2.0, dtype="float32", **losses) -> LlamaVQA:
     config = LlamaVQAConfig(losses=LlamaVQALosses(**losses), **_shared(attention, video_bias, dtype))
-    return _loud(LlamaVQA.from_config(config))
+    return loud(LlamaVQA.from_config(config))
 
 
 def twin(model, attention: str):
@@ -97,7 +97,7 @@ def _shared(attention: str, video_bias: float | None, dtype: str) -> dict:
     }
 
 
-def _loud(model):
+def loud(model):
     """Gates away from 0, so that a missing prompt or bias shows; weights large enough that attention is not uniform."""
     g = torch.Generator().manual_seed(7)
     with torch.no_grad():

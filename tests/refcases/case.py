@@ -91,10 +91,16 @@ class Case:
 
     @property
     def params(self) -> dict[str, Tensor]:
-        """Weights under their official keys; `params_from` names the case that lends them."""
+        """Weights under their official keys; `params_from` names the case that lends them, `row_scale` multiplies rows
+        of single weights: {weight: {row: factor}}."""
         lender = self.json.get("params_from")
         borrowed = self.other(lender.split()[0]).params if lender and lender != "None" else {}
-        return borrowed | self.group("param")
+        weights = borrowed | self.group("param")
+        for name, factors in self.json.get("row_scale", {}).items():
+            weights[name] = weights[name].float()
+            for row, factor in factors.items():
+                weights[name][int(row)] *= factor
+        return weights
 
     def other(self, stem: str) -> Case:
         """Another case of the same folder (`uses_case`, `params_from`)."""

@@ -6,6 +6,7 @@ Shape letters: B rows, T positions, D width, V vocabulary, N selected positions.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,8 +81,12 @@ class FrozenCausalLM(nn.Module):
         prompts: Prompts | None = None,
         mask_B1TT: Tensor | None = None,
         position_ids_BT: Tensor | None = None,
+        cache: Any | None = None,
     ) -> Tensor:
-        """All layers and the final norm. `mask_B1TT`: bool, True where a row may look; None for causal."""
+        """All layers and the final norm. `mask_B1TT`: bool, True where a row may look; None for causal.
+
+        cache: keys and values of what came before (`new_cache`); it grows by x, which is the whole prompt or one token.
+        """
         window = getattr(self.lm.config, "sliding_window", None)
         if window is not None and x_BTD.shape[1] > window:
             raise ConfigError(
@@ -92,9 +97,16 @@ class FrozenCausalLM(nn.Module):
             inputs_embeds=x_BTD,
             attention_mask=mask_B1TT,
             position_ids=position_ids_BT,
-            use_cache=False,
+            use_cache=cache is not None,
+            past_key_values=cache,
             prompts=prompts,
         ).last_hidden_state
+
+    def new_cache(self) -> Any:
+        """An empty key/value cache for `forward`."""
+        from transformers import DynamicCache
+
+        return DynamicCache()
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(.., D) -> (.., V) in the LM's dtype."""

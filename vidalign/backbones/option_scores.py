@@ -24,7 +24,12 @@ def mean_token_loss(token_ce_BOT: Tensor) -> Tensor:
     Kept: a supervised token whose loss is exactly 0 is not counted, and an option without any counted token is NaN,
     which the official arg-min then picks. [eval_loop_star]
     """
-    return token_ce_BOT.sum(-1) / (token_ce_BOT != 0).sum(-1)
+    return token_ce_BOT.sum(-1) / counted_tokens(token_ce_BOT)
+
+
+def counted_tokens(token_ce_BOT: Tensor) -> Tensor:
+    """How many tokens each option's mean is taken over (B, O)."""
+    return (token_ce_BOT != 0).sum(-1)
 
 
 def option_losses(model: VideoLM, batch: dict[str, Any], *, name: str = "vqa") -> tuple[Tensor, Tensor, Tensor]:

@@ -77,6 +77,11 @@ class VideoLM(nn.Module):
         return list(self.llm.body.layers)
 
 
+def row_starts(stream: dict[str, Tensor]) -> Tensor:
+    """First video column of every row (B*O,) of a stream."""
+    return stream["video_start"].repeat_interleave(stream["ids"].shape[1])
+
+
 def build_video_lm(config: Any, *, dtype: torch.dtype | None) -> VideoLM:
     """From a VideoLMConfig. `dtype` of the frozen weights overrides `llm.dtype`."""
     lm = _load_language_model(config, dtype or DTYPES[config.llm.dtype])

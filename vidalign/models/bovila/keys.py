@@ -5,12 +5,12 @@ The trained module already has the released names (backbones/video_prompts.py); 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from vidalign.backbones import adapter_file
 from vidalign.backbones.video_prompts import VideoPrompts
 from vidalign.checkpoint.fit import require_fit
 
@@ -51,10 +51,5 @@ def official_checkpoint(
 
     The evidence scale is left out: their file has none. `epoch` is the last finished one (0-based).
     """
-    return {
-        "model": {name: tensor for name, tensor in state.items() if not name.startswith(_SCALE)},
-        "optimizer": optimizer,
-        "epoch": epoch,
-        "scaler": scaler or {},
-        "args": argparse.Namespace(**(args or {})),
-    }
+    own = {name: tensor for name, tensor in state.items() if not name.startswith(_SCALE)}
+    return adapter_file.official_checkpoint(own, optimizer=optimizer, epoch=epoch, scaler=scaler, args=args)

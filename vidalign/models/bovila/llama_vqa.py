@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidalign.backbones.option_scores import mean_token_loss, option_losses
-from vidalign.backbones.video_lm import VideoLM, build_video_lm
+from vidalign.backbones.video_lm import VideoLM, build_video_lm, row_starts
 from vidalign.common.output import Output
 from vidalign.common.sample import DatasetInfo
 from vidalign.media.spec import MediaSpec
@@ -65,7 +65,7 @@ class LlamaVQA(nn.Module):
         tokens_BFD, projected_BFD = self.video_lm.video(batch["video"])
         embedded = [self.video_lm.embed(batch[name], tokens_BFD) for name in self.streams]
         # The video bias is off where the video is what shall be predicted.
-        starts = [None if name == "qav" else _start(batch[name]) for name in self.streams]
+        starts = [None if name == "qav" else row_starts(batch[name]) for name in self.streams]
         hidden = dict(zip(self.streams, self.video_lm.hidden(embedded, starts), strict=True))
 
         out = Output(losses={}, counts=self._counts(plan))
@@ -112,7 +112,3 @@ class LlamaVQA(nn.Module):
         hidden_ND = hidden_RTD.flatten(0, 1)[rows["rows_N"]].float()
         logits_NF = torch.einsum("nd,nfd->nf", hidden_ND, projected_BFD[rows["sample_N"]])
         return F.cross_entropy(logits_NF / self.config.losses.tau, rows["target_N"], ignore_index=-1)
-
-
-def _start(stream: dict[str, Tensor]) -> Tensor:
-    return stream["video_start"].repeat_interleave(stream["ids"].shape[1])

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidalign.backbones.option_scores import mean_token_loss, option_losses
-from vidalign.backbones.video_lm import VideoLM, build_video_lm
+from vidalign.backbones.video_lm import VideoLM, build_video_lm, row_starts
 from vidalign.common.output import Output
 from vidalign.common.sample import DatasetInfo
 from vidalign.media.spec import MediaSpec
@@ -219,8 +219,7 @@ class BoViLA(nn.Module):
 
 def bias_start(stream: dict[str, Tensor]) -> Tensor:
     """Kept: BoViLA tests `if video_start`, so a block at column 0 gets no bias. [block_adapter_video_start0]"""
-    start_B = stream["video_start"]
-    start_R = start_B.repeat_interleave(stream["ids"].shape[1])
+    start_R = row_starts(stream)
     return start_R.masked_fill(start_R == 0, -1)
 
 

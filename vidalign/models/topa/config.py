@@ -1,0 +1,55 @@
+"""Settings of TOPA. Imports nothing heavy: config errors must be told at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vidalign.backbones.video_lm_config import VideoLMConfig
+from vidalign.common.options import option
+from vidalign.common.paths import missing
+
+
+@dataclass
+class TOPALosses:
+    """A micro-batch trains either on multiple choice or on captions (summaries and open-ended answers)."""
+
+    caption_share: float = option(
+        0.0, "how often a micro-batch trains on captions; 0.5 as published for pre-training", low=0.0, high=1.0
+    )
+    caption: float = option(1.0, "weight of the caption loss", low=0.0)
+
+
+@dataclass
+class MemoryConfig:
+    """The support memory: text features onto which video features are moved at inference (no training uses it)."""
+
+    path: str | None = option(None, "file with (rows, visual_dim) CLIP text features; null: no projection")
+    rows: int | None = option(1_000_000, "use only the first so many rows; null: all", low=1)
+    temperature: float = option(0.01, "of the softmax over the memory", low=1e-6)
+    chunk_rows: int = option(65536, "rows that are read at a time", low=1)
+    top_k: int | None = option(None, "only the so many most similar rows take part; null: all (as published)", low=1)
+
+    def missing_files(self) -> list[tuple[str, str]]:
+        """The memory, when it is not where the config says: (key, sentence)."""
+        text = None if self.path is None else missing(self.path)
+        return [("path", f"{text} Give the memory's file, or null for no projection.")] if text else []
+
+
+@dataclass
+class TOPAConfig(VideoLMConfig):
+    """TOPA (arXiv 2405.13911)."""
+
+    arch: str = option("topa", "registry name")
+    losses: TOPALosses = option(TOPALosses, "training losses")
+    memory: MemoryConfig = option(MemoryConfig, "cross-modal projection at inference")
+    select: str = option(
+        "letter",
+        "an option's score is the likelihood of its letter, or of its text as an open-ended answer",
+        choices=("letter", "text"),
+    )
+    video_start: str = option(
+        "sample",
+        "where video rows are written: each sample's own place, or the first sample's for all (official)",
+        choices=("sample", "first"),
+    )
+    blind: bool = option(False, "replace the video by zeros (only the temporal embedding is left)")

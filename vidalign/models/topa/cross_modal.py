@@ -1,0 +1,105 @@
+"""Cross-modal projection (TOPA, arXiv 2405.13911): move video features to the text side of CLIP, without training.
+
+Each frame becomes the softmax-weighted sum of the rows of a support memory of CLIP text features. The memory is read in
+chunks with a running softmax, so that a million rows on disk need neither a copy in RAM nor a (frames x rows) matrix.
+
+Shape letters: N frames, M rows of the memory, C rows of a chunk, K kept rows, E width of a feature.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vidalign.common.errors import ConfigError
+from vidalign.media.arrays import open_matrix
+
+
+class SupportMemory:
+    """CLIP text features (M, E), memory-mapped where the file allows it; they are not normalised here.
+
+    Opens lazily in every process; pickling carries only the path.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        width: int,
+        rows: int | None = None,
+        temperature: float = 0.01,
+        chunk_rows: int = 65536,
+        top_k: int | None = None,
+    ) -> None:
+        self.path, self.width, self.max_rows = Path(path), width, rows
+        self.temperature, self.chunk_rows, self.top_k = temperature, chunk_rows, top_k
+        self._rows: Tensor | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_rows": None}
+
+    @property
+    def rows(self) -> Tensor:
+        """(M, E) as stored; ConfigError when the file's width is not the model's."""
+        if self._rows is None:
+            rows = open_matrix(self.path)
+            if rows.shape[1] != self.width:
+                raise ConfigError(
+                    f"model.memory.path: {self.path} has rows of width {rows.shape[1]}, the model's features have "
+                    f"{self.width} (model.visual_dim); give a memory made with the same CLIP model"
+                )
+            self._rows = rows[: self.max_rows]
+        return self._rows
+
+    def project(self, frames: Tensor) -> Tensor:
+        """Unit frames (..., E) -> the same shape on the text side, float32, unit rows."""
+        flat_NE = frames.reshape(-1, frames.shape[-1]).float()
+        if self.top_k is None:
+            moved_NE = project(flat_NE, self.rows, temperature=self.temperature, chunk_rows=self.chunk_rows)
+        else:
+            moved_NE = project_top_k(
+                flat_NE, self.rows, k=self.top_k, temperature=self.temperature, chunk_rows=self.chunk_rows
+            )
+        return moved_NE.view(frames.shape)
+
+
+def project(frames_NE: Tensor, memory_ME: Tensor, *, temperature: float = 0.01, chunk_rows: int = 65536) -> Tensor:
+    """normalize(softmax(frames memory^T / temperature) memory), exactly, over chunks of the memory.
+
+    A zero frame (padding) becomes the normalised mean of the memory, as in the official code. [eval_mcq_memory]
+    """
+    top_N1 = frames_NE.new_full((len(frames_NE), 1), float("-inf"))
+    weight_N1 = torch.zeros_like(top_N1)
+    sum_NE = torch.zeros_like(frames_NE)
+    for chunk_CE in memory_ME.split(chunk_rows):
+        chunk_CE = chunk_CE.to(frames_NE)
+        score_NC = frames_NE @ chunk_CE.T / temperature
+        new_top_N1 = torch.maximum(top_N1, score_NC.amax(dim=1, keepdim=True))
+        # What was summed before counts relative to the new maximum.
+        kept_N1 = (top_N1 - new_top_N1).exp()
+        share_NC = (score_NC - new_top_N1).exp_()
+        weight_N1 = weight_N1 * kept_N1 + share_NC.sum(dim=1, keepdim=True)
+        sum_NE = torch.addmm(sum_NE * kept_N1, share_NC, chunk_CE)
+        top_N1 = new_top_N1
+    return F.normalize(sum_NE / weight_N1, dim=-1)
+
+
+def project_top_k(
+    frames_NE: Tensor, memory_ME: Tensor, *, k: int, temperature: float = 0.01, chunk_rows: int = 65536
+) -> Tensor:
+    """The same with only the k most similar rows of the memory: an approximation that the paper does not use."""
+    best_NK = frames_NE.new_empty(len(frames_NE), 0)
+    index_NK = torch.empty(len(frames_NE), 0, dtype=torch.long, device=frames_NE.device)
+    start = 0
+    for chunk_CE in memory_ME.split(chunk_rows):
+        score_NC = frames_NE @ chunk_CE.to(frames_NE).T / temperature
+        best_NC = torch.cat([best_NK, score_NC], dim=1)
+        here_C = torch.arange(start, start + len(chunk_CE), device=frames_NE.device).expand(len(frames_NE), -1)
+        best_NK, chosen_NK = best_NC.topk(min(k, best_NC.shape[1]), dim=1)
+        index_NK = torch.cat([index_NK, here_C], dim=1).gather(1, chosen_NK)
+        start += len(chunk_CE)
+    rows_NKE = memory_ME[index_NK.to(memory_ME.device)].to(frames_NE)
+    return F.normalize(torch.einsum("nk,nke->ne", best_NK.softmax(dim=1), rows_NKE), dim=-1)

@@ -1,0 +1,166 @@
+"""TOPA: Extending Large Language Models for Video Understanding via Text-Only Pre-Alignment (arXiv 2405.13911).
+
+Trained on CLIP text features of written "videos", used on CLIP image features: at inference these are moved to the text
+side by a support memory. Each training step learns either multiple choice or captions.
+
+Shape letters: B samples, O options, R rows, T positions, D width of the LM, F frames, E width of a visual feature,
+G generated tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidalign.backbones.generate import greedy
+from vidalign.backbones.option_scores import mean_token_loss, option_losses
+from vidalign.backbones.video_lm import VideoLM, build_video_lm, row_starts
+from vidalign.common.output import Output
+from vidalign.media.spec import MediaSpec
+from vidalign.models.base import OptionScores
+from vidalign.models.topa.cross_modal import SupportMemory
+from vidalign.models.topa.keys import load_released
+from vidalign.text.plan import plan_stream
+
+STREAMS = ("vqa", "caption")
+
+
+class TOPA(nn.Module):
+    """A batch of prompts and features -> losses "vqa" and "caption", of which one is 0 in every micro-batch."""
+
+    abilities: ClassVar[frozenset[str]] = frozenset({"score_options"})
+
+    def __init__(
+        self,
+        video_lm: VideoLM,
+        config: Any,
+        *,
+        memory: SupportMemory | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.video_lm, self.config, self.memory, self.cache_dir = video_lm, config, memory, cache_dir
+
+    @classmethod
+    def from_config(cls, config: Any, *, dtype: torch.dtype | None = None, cache_dir: Path | str | None = None) -> TOPA:
+        """From TOPAConfig; loads the frozen LM. `dtype` of the frozen weights overrides `config.llm.dtype`."""
+        own = config.memory
+        memory = None
+        if own.path is not None:
+            memory = SupportMemory(
+                own.path,
+                width=config.visual_dim,
+                rows=own.rows,
+                temperature=own.temperature,
+                chunk_rows=own.chunk_rows,
+                top_k=own.top_k,
+            )
+        video_lm = build_video_lm(config, dtype=dtype)
+        return cls(video_lm, config, memory=memory, cache_dir=Path(cache_dir) if cache_dir else None)
+
+    def media_spec(self) -> MediaSpec:
+        """F rows of CLIP features, the official floor rule, zero rows when there are fewer."""
+        return MediaSpec(kind="features", num_frames=self.config.num_frames, feature_dim=self.config.visual_dim)
+
+    def checkpoint_blocks(self) -> list[nn.Module]:
+        """The modules that activation checkpointing wraps."""
+        return self.video_lm.checkpoint_blocks()
+
+    def forward(self, batch: dict[str, Any]) -> Output:
+        """Training losses. batch["mode"] names the stream that this micro-batch learns; the other's loss is 0.
+
+        The memory takes no part in training: there the frames are text (pre-alignment), or are to be learned as they
+        are (fine-tuning).
+        """
+        plan = self._plan(batch)
+        mode, stream = batch["mode"], self._stream(batch, batch["mode"])
+        tokens_BFD, _ = self.video_lm.video(self._seen(batch["video"]))
+        embedded_RTD = self.video_lm.embed(stream, tokens_BFD)
+        [hidden_RTD] = self.video_lm.hidden([embedded_RTD], [row_starts(stream)])
+        logits_NV = self.video_lm.logits(hidden_RTD, plan["rows_N"])
+        logits_NV = logits_NV if self.video_lm.exact else logits_NV.float()
+        loss = F.cross_entropy(logits_NV, plan["target_N"], ignore_index=0)
+        weight, logs = 1.0, {}
+        if mode == "caption":
+            weight, logs = self.config.losses.caption, {"caption_unweighted": loss.detach()}
+        losses = {name: weight * loss if name == mode else loss.new_zeros(()) for name in STREAMS}
+        return Output(losses=losses, counts=self._counts(plan, mode), logs=logs)
+
+    def supervised_counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Supervised items behind each loss, known before the forward pass."""
+        return self._counts(self._plan(batch), batch["mode"])
+
+    @torch.no_grad()
+    def score_options(self, batch: dict[str, Any]) -> OptionScores:
+        """scores: minus the mean token loss of each option's letter, or of its text (config.select)."""
+        name = "vqa" if self.config.select == "letter" else "caption"
+        seen = {**batch, name: self._stream(batch, name), "video": self.video_input(batch["video"])}
+        token_ce, _, _ = option_losses(self.video_lm, seen, name=name)
+        scores = -mean_token_loss(token_ce)
+        exists_BO = batch[name]["lengths"] > 0
+        return OptionScores(scores.masked_fill(~exists_BO, float("-inf")), extras={"token_ce": token_ce})
+
+    @torch.no_grad()
+    def video_input(self, video_BFE: Tensor) -> Tensor:
+        """What enters the visual projection at inference: frames moved to the text side by the memory, if there is one.
+
+        Kept: padding is moved too, to the memory's mean. [eval_mcq_memory]
+        """
+        return self._seen(video_BFE if self.memory is None else self.memory.project(video_BFE))
+
+    @torch.no_grad()
+    def continue_greedily(
+        self,
+        video_BFE: Tensor,
+        before_BT: Tensor,
+        after_BT: Tensor,
+        *,
+        steps: int,
+        banned: Sequence[int] = (),
+        stop: Sequence[int] = (),
+    ) -> tuple[Tensor, Tensor]:
+        """Token ids before and after the video rows -> (generated ids (B, G), their logits (B, G, V)).
+
+        Frames are normalised again on the way, as in the official demos. [generate_msrvtt, generate_vatex]
+        """
+        video_BFE = F.normalize(self.video_input(F.normalize(video_BFE.float(), dim=-1)), dim=-1)
+        tokens_BFD, _ = self.video_lm.video(video_BFE)
+        llm = self.video_lm.llm
+        x_BTD = torch.cat([llm.embed(before_BT), tokens_BFD, llm.embed(after_BT)], dim=1)
+        start_B = before_BT.new_full((len(before_BT),), before_BT.shape[1])
+        prompts = self.video_lm.adapter.prompts(dtype=llm.dtype, video_start_R=start_B)
+        return greedy(llm, x_BTD, prompts=prompts, steps=steps, banned=banned, stop=stop)
+
+    def export_state(self) -> dict[str, Tensor]:
+        """The trained part under the released names."""
+        return dict(self.video_lm.adapter.state_dict())
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Load a released or own checkpoint completely; those of LLaMA-VQA fit too."""
+        load_released(self.video_lm.adapter, state)
+
+    def _seen(self, video_BFE: Tensor) -> Tensor:
+        return torch.zeros_like(video_BFE) if self.config.blind else video_BFE
+
+    def _stream(self, batch: dict[str, Any], name: str) -> dict[str, Tensor]:
+        """A stream with the video's place of each row; `video_start: first` takes the first sample's for all.
+
+        Changed: the official code always does that, which writes video rows over text where summaries and open-ended
+        rows are mixed; equal elsewhere. [train_caption_mixed]
+        """
+        stream = batch[name]
+        if self.config.video_start == "first":
+            stream = {**stream, "video_start": stream["video_start"][:1].expand_as(stream["video_start"])}
+        return stream
+
+    def _plan(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        return batch["plan"] if "plan" in batch else plan_stream(batch[batch["mode"]])
+
+    def _counts(self, plan: dict[str, Tensor], mode: str) -> dict[str, Tensor]:
+        count = (plan["target_N"] != 0).sum()
+        return {name: count if name == mode else torch.zeros_like(count) for name in STREAMS}
