@@ -1,4 +1,7 @@
-"""Every reference case whose kind has an adapter (tests/reference.py lists the others as TODO), where the shared test data are at hand."""
+"""Every reference case whose kind has an adapter, where the shared test data are at hand.
+
+Kinds without one are told as TODO by tests/reference.py.
+"""
 
 import logging
 
@@ -16,6 +19,8 @@ def test_reference_case(case):
     logging.getLogger("vidalign").setLevel(logging.ERROR)
     outcome = run_case(case)
     logging.getLogger("vidalign").setLevel(logging.NOTSET)
+    if outcome.state == "SKIP":
+        pytest.skip(outcome.detail)
     assert outcome.state == "PASS", "\n".join([outcome.detail, *outcome.lines[:20]])
 
 
