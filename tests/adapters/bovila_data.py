@@ -14,9 +14,9 @@ from vidalign.data.sets.config import DatasetConfig
 from vidalign.media.features import FeatureStore
 from vidalign.media.load import MediaLoader
 from vidalign.media.spec import MediaSpec
-from vidalign.models.bovila.fields import row_fields, stack_fields
 from vidalign.models.bovila.processor import PromptProcessor, RowForm
 from vidalign.registry import DATASETS
+from vidalign.text.row_fields import row_fields, stack_fields
 from vidalign.text.tokenizers import load_tokenizer
 
 FEATURES = "clipvitl14.pth"
@@ -99,7 +99,9 @@ def _fields(case: Case, streams: tuple[str, ...], *, vaq_per_option: bool) -> di
             rows = []
             for sample in opened.builder.samples(split):
                 media = opened.media.load(sample)
-                fields = row_fields(processor, sample, type_numbers=opened.builder.type_numbers)
+                fields = row_fields(
+                    processor.sample_rows, sample, processor.rows(sample), type_numbers=opened.builder.type_numbers
+                )
                 rows.append(fields | {"video": media.tensor, "video_len": media.length})
             result |= _described(case, split, rows)
     return result

@@ -159,7 +159,7 @@ def test_the_dataset_pickles_small(processor: PromptProcessor, tmp_path: Path) -
 def test_too_long_rows_stop_training_and_fail_at_evaluation(processor: PromptProcessor) -> None:
     samples = made("v0")
     short = {"info": INFO, "num_frames": 2, "max_seq_len": 20}
-    tokenizer = processor.maker.tokenizer
+    tokenizer = processor.sample_rows.maker.tokenizer
     training = SampleDataset(samples, PromptProcessor(tokenizer, train=True, **short), MadeMedia())
     with pytest.raises(DataError, match=r"made/train/0: the vqa prompt has \d+ tokens, more than max_seq_len 20"):
         list(make_loader(training, EvalSampler(1, batch_size=1)))

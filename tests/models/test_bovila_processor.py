@@ -13,9 +13,9 @@ from vidalign.data.sets.config import DatasetConfig
 from vidalign.media.features import FeatureStore
 from vidalign.media.load import MediaLoader
 from vidalign.media.spec import MediaSpec
-from vidalign.models.bovila.fields import row_fields, stack_fields
 from vidalign.models.bovila.processor import PromptProcessor, RowForm
 from vidalign.registry import DATASETS
+from vidalign.text.row_fields import row_fields, stack_fields
 from vidalign.text.tokenizers import load_tokenizer
 
 CASES = [
@@ -83,7 +83,9 @@ def test_equals_the_official_loader(name: str, official_positions: bool, shared:
         assert len(samples) == len(case["expected"][split])
         for index, (sample, expected) in enumerate(zip(samples, case["expected"][split], strict=True)):
             media = media_loader.load(sample)
-            fields = row_fields(processor, sample, type_numbers=builder.type_numbers)
+            fields = row_fields(
+                processor.sample_rows, sample, processor.rows(sample), type_numbers=builder.type_numbers
+            )
             fields |= {"video": media.tensor, "video_len": media.length}
             rows.append(fields)
             assert {key: fields[key] for key in expected} == expected

@@ -13,9 +13,10 @@ import torch
 from vidalign.common.errors import ConfigError, DataError, MediaError
 from vidalign.common.sample import DatasetInfo, Media, Sample, Subtitle
 from vidalign.models.bovila.config import BoViLAConfig
-from vidalign.models.bovila.fields import row_fields
 from vidalign.models.bovila.processor import PromptProcessor, RowForm, build_processor
-from vidalign.models.bovila.prompts import texts_of
+from vidalign.models.bovila.prompts import ANSWER_STEM
+from vidalign.text.prompt_texts import texts_of
+from vidalign.text.row_fields import row_fields
 from vidalign.text.tokenizers import Tokenizer, load_tokenizer, tiny_tokenizer
 
 PLAIN = DatasetInfo(name="made", task="mc_qa")
@@ -71,7 +72,7 @@ def test_spans_hold_exactly_answer_question_and_frames(tokenizer: Tokenizer, inf
     sample = made(question=question)
     made_processor = processor(tokenizer, info)
     [batch] = [made_processor.collate([made_processor(sample, torch.ones(FRAMES, 4))])]
-    asked = texts_of(sample, dialogue_rule=None).question.removeprefix("Question:").strip()
+    asked = texts_of(sample, dialogue_rule=None, answer_stem=ANSWER_STEM).question.removeprefix("Question:").strip()
 
     def supervised(stream: str) -> list[int]:
         labels = batch[stream]["labels"][0, 0]
@@ -128,7 +129,7 @@ def test_dialogue_is_cut_from_its_end(tiny: Tokenizer) -> None:
         assert row.ids[row.cut_end :] == full.ids[full.cut_end :]
         assert row.ids[row.supervised :] == full.ids[full.supervised :]
     [row], [full] = short.rows(made())["vqa"], whole["vqa"]
-    count = short.maker.question_length(short.texts(made()))
+    count = short.sample_rows.maker.question_length(short.sample_rows.texts(made()))
     assert row.ids[row.question_start :][:count] == full.ids[full.question_start :][:count]
 
 
@@ -199,7 +200,8 @@ def test_hidden_answers_and_odd_option_counts_are_refused(tiny: Tokenizer) -> No
 
 def test_fields_carry_the_official_names(shared: Path) -> None:
     llama = load_tokenizer(shared / "data/tokenizers/llama")
-    fields = row_fields(processor(llama), made(qtype="CW"), type_numbers={"CW": 2})
+    prompts, sample = processor(llama), made(qtype="CW")
+    fields = row_fields(prompts.sample_rows, sample, prompts.rows(sample), type_numbers={"CW": 2})
     assert (fields["vid"], fields["qid"], fields["answer"], fields["qtype"]) == ("v", 0, 1, 2)
     assert fields["text"]["d_text"] == "Dialogue:  Question: Answer: Video: said the man yes\n"
     assert fields["text_id"]["vqa"].shape == (1, 600) and fields["video_index"]["qav"].shape == (FRAMES,)
@@ -210,7 +212,7 @@ def test_from_config(tmp_path: Path, shared: Path) -> None:
     config.llm.format = "random"
     arguments = {"train": True, "seed": 0, "streams": ("vqa", "vaq"), "cache_dir": tmp_path, "questions": True}
     built = build_processor(config, PLAIN, **arguments)
-    assert built.maker.tokenizer.path.parent == tmp_path
+    assert built.sample_rows.maker.tokenizer.path.parent == tmp_path
     batch = built.collate([built(made(question="who"), torch.ones(10, 768))])
     assert {"vqa", "vaq", "question"} == set(batch["plan"])
     config.llm.tokenizer = str(shared / "data/tokenizers/llama/tokenizer.model")

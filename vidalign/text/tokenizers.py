@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from vidalign.common.errors import CheckpointError
+from vidalign.common.errors import CheckpointError, ConfigError
 from vidalign.common.io import atomic_write, content_key
 
 _RANK_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
@@ -164,6 +164,22 @@ def load_tokenizer(path: Path | str) -> LlamaTokenizer | Llama3Tokenizer:
     with open(path, "rb") as file:
         first = file.readline(4096)
     return Llama3Tokenizer(path) if _RANK_LINE.fullmatch(first) else LlamaTokenizer(path)
+
+
+def open_tokenizer(
+    path: Path | None, *, cache_dir: Path | str, size: str, pieces: int | None
+) -> LlamaTokenizer | Llama3Tokenizer:
+    """The tokenizer of a language model of this size; without a file the tiny one is taken (cache_dir).
+
+    ConfigError when it has more pieces than the language model has embeddings (`pieces`, None: unknown).
+    """
+    tokenizer = tiny_tokenizer(cache_dir) if path is None else load_tokenizer(path)
+    if pieces is not None and tokenizer.vocab_size > pieces:
+        raise ConfigError(
+            f"model.llm.tokenizer: {tokenizer.path} has {tokenizer.vocab_size} pieces, a language model of size "
+            f"{size!r} knows {pieces}; give the tokenizer of these weights"
+        )
+    return tokenizer
 
 
 def tiny_tokenizer(cache_dir: Path | str) -> LlamaTokenizer:

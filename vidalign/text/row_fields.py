@@ -1,6 +1,6 @@
 """A Sample as the official loaders present it: their field names, padded to max_seq_len (specification bovila, 4.4).
 
-For comparing with the official code and for analysis; training and evaluation read PromptProcessor.collate.
+For comparing with the official code and for analysis; training and evaluation read the processors' collate.
 """
 
 from __future__ import annotations
@@ -11,27 +11,30 @@ from typing import Any
 import torch
 
 from vidalign.common.sample import Sample
-from vidalign.models.bovila.processor import PromptProcessor
 from vidalign.text.pack import Row, stack, text_labels
+from vidalign.text.sample_rows import SampleRows
 
 
 def row_fields(
-    processor: PromptProcessor, sample: Sample, *, type_numbers: Mapping[str, int] | None = None
+    maker: SampleRows,
+    sample: Sample,
+    rows: Mapping[str, Sequence[Row]],
+    *,
+    type_numbers: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Everything the official `__getitem__` returns except the video.
+    """Everything the official `__getitem__` returns except the video; `rows` are the sample's, per stream.
 
     Per stream: text_id, label, label_mask (O, S); video_index (F,); video_start, prefix_index, answer_index. For vqa:
     question_start, qlen. Besides: vid, qid (row number), answer, qtype (number by the builder's `type_numbers`), text.
     """
-    rows = processor.rows(sample)
-    texts = processor.texts(sample)
+    texts = maker.texts(sample)
     true = {stream: _true_row(made, sample) for stream, made in rows.items()}
     text = {"q_text": texts.question, "o_text": texts.options, "a_text": texts.answer}
     if texts.dialogue is not None:
         text["d_text"] = texts.dialogue
-    length = processor.max_seq_len
-    uncut = {stream: processor.maker.rows(stream, texts, [sample.answer_idx])[0] for stream in rows if stream != "qav"}
-    frames = torch.arange(processor.num_frames)
+    length = maker.max_seq_len
+    uncut = {stream: maker.maker.rows(stream, texts, [sample.answer_idx])[0] for stream in rows if stream != "qav"}
+    frames = torch.arange(maker.num_frames)
     return {
         "vid": sample.media.video_id,
         "qid": sample.meta["row"],
@@ -39,15 +42,15 @@ def row_fields(
         "qtype": (type_numbers or {}).get(sample.qtype, -1),
         "text": text,
         "text_id": {stream: stack(made, length) for stream, made in rows.items()},
-        "label": {stream: processor.labels(stream, made, length) for stream, made in rows.items()},
+        "label": {stream: maker.labels(stream, made, length) for stream, made in rows.items()},
         "label_mask": {stream: _mask(stream, made, length) for stream, made in rows.items()},
         "video_start": {stream: row.video_start for stream, row in true.items()},
         "prefix_index": {stream: row.supervised for stream, row in true.items()},
         "video_index": {stream: row.supervised + frames for stream, row in true.items()},
         # Kept: the letter is looked for before the dialogue is cut (case data_vlep_sub_overflow).
-        "answer_index": {s: processor.maker.answer_index(row, sample.answer_idx) for s, row in uncut.items()},
+        "answer_index": {s: maker.maker.answer_index(row, sample.answer_idx) for s, row in uncut.items()},
         "question_start": {"vqa": rows["vqa"][0].question_start},
-        "qlen": {"vqa": processor.maker.question_length(texts)},
+        "qlen": {"vqa": maker.maker.question_length(texts)},
     }
 
 
