@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapters import topa_models
+from adapters import topa_data, topa_models
 from refcases.case import Case
 from refcases.objectives import mean_square
 from torch import Tensor
@@ -177,11 +177,13 @@ def described(case: Case, model: TOPA, base: dict[str, Tensor]) -> dict[str, Any
 
 KINDS = {
     "block": run_block,
+    "dataset_overflow": topa_data.run_dataset_overflow,
     "eval": topa_models.run_eval,
     "generate": topa_models.run_generate,
     "merge_shards": run_merge_shards,
     "noise_and_fusion": run_noise_and_fusion,
     "rope_tables": run_rope_tables,
+    "tokenizer": topa_data.run_tokenizer,
     "train": topa_models.run_train,
     "train_loop": topa_models.run_train_loop,
 }
