@@ -27,16 +27,22 @@ from vidalign.backbones.meta_llama import (
     read_shards,
     to_meta,
 )
+from vidalign.backbones.option_scores import mean_token_loss
 from vidalign.backbones.prompt_attention import Prompts
 from vidalign.backbones.video_lm import VideoLM
 from vidalign.backbones.video_prompts import VideoPrompts
 from vidalign.config.schema import OptimizerConfig
-from vidalign.media.sampling import uniform_floor, zero_rows
+from vidalign.media.sampling import bounded_segments, stride_floor, uniform_floor, zero_rows
+from vidalign.models.topa.captioning import DEMOS, caption_of, question_block
 from vidalign.models.topa.config import TOPAConfig
 from vidalign.models.topa.keys import official_checkpoint
 from vidalign.models.topa.model import TOPA
 from vidalign.models.topa.text_prealign import add_noise, fuse_captions
-from vidalign.runners.optim import build_optimizer, trained_parameters
+from vidalign.runners.optim import build_optimizer, set_rate, trained_parameters
+from vidalign.runners.schedules import warmup_cosine
+from vidalign.scoring.mvbench import loosely_right, true_option
+from vidalign.scoring.official_llama_vqa import OfficialMeters, predictions
+from vidalign.text.prompt_texts import letter
 
 
 def run_block(case: Case) -> dict[str, Any]:
@@ -175,6 +181,63 @@ def described(case: Case, model: TOPA, base: dict[str, Tensor]) -> dict[str, Any
     }
 
 
+def run_small_functions(case: Case) -> dict[str, Any]:
+    """Rates of two groups, scores and predictions, accuracies by type, frames, MVBench's rules, captions."""
+    result: dict[str, Any] = {}
+    for number, grid in enumerate(case.json["lr_grid"]):
+        weights = {name: torch.zeros(1).requires_grad_() for name in ("plain", "scaled")}
+        optimizer = build_optimizer({"plain": weights["plain"]}, OptimizerConfig(), lr=grid["lr"])
+        optimizer.add_param_group({"params": [("scaled", weights["scaled"])], "lr_scale": 0.5})
+        rates = []
+        for position in case.tensor(f"in/epoch.{number}").tolist():
+            rest = {name: value for name, value in grid.items() if name != "lr"}
+            set_rate(optimizer, warmup_cosine(position, peak=grid["lr"], **rest))
+            rates.append([group["lr"] for group in optimizer.param_groups])
+        result[f"out/lr.{number}"] = torch.tensor(rates, dtype=torch.float64)
+    scores = mean_token_loss(case.tensor("in/nll"))
+    result |= {"out/score": scores, "out/prediction": predictions(scores)}
+    for dataset in case.json["metric_expected"]:
+        meters = OfficialMeters(dataset)
+        correct, types = case.tensor(f"in/{dataset}.correct"), case.tensor(f"in/{dataset}.qtype")
+        for right, kinds in zip(correct, types, strict=True):
+            meters.update(right, torch.full(right.shape, True), kinds)
+        result[f"json:metric_expected/{dataset}"] = meters.averages()
+    return result | frame_lists(case) | answer_texts(case)
+
+
+def frame_lists(case: Case) -> dict[str, Any]:
+    """Every list of frame numbers."""
+    result: dict[str, Any] = {}
+    for number, row in enumerate(case.json["mvbench_get_index"]):
+        result[f"json:mvbench_get_index/{number}/indices"] = bounded_segments(
+            row["max_frame"], row["num_segments"], fps=row["fps"], bound=row["bound"], first=row["first_idx"]
+        )
+    for number, row in enumerate(case.json["caption_frame_ids"]):
+        frames = stride_floor(row["total_frames"], 10)
+        result[f"json:caption_frame_ids/{number}/frame_ids"] = frames
+        result[f"json:caption_frame_ids/{number}/returned"] = len(frames)
+    for number, row in enumerate(case.json["feature_frame_indices"]):
+        result[f"json:feature_frame_indices/{number}/indices"] = uniform_floor(row["T"], row["max_feats"])
+        result[f"json:feature_frame_indices/{number}/padded"] = zero_rows(row["T"], row["max_feats"])
+    return result
+
+
+def answer_texts(case: Case) -> dict[str, Any]:
+    """MVBench's questions and answers, and the captions in generated texts."""
+    result: dict[str, Any] = {}
+    for number, row in enumerate(case.json["mvbench_check_ans"]):
+        result[f"json:mvbench_check_ans/{number}/correct"] = loosely_right(row["pred"], row["gt"])
+    for number, row in enumerate(case.json["mvbench_qa_template"]):
+        data = row["data"]
+        index = true_option(data["candidates"], data["answer"])
+        truth = f"{letter(index)} {data['candidates'][index]}"
+        block = question_block(data["question"], data["candidates"])
+        result[f"json:mvbench_qa_template/{number}/out"] = [block, truth]
+    for number, row in enumerate(case.json["caption_cleanup"]):
+        result[f"json:caption_cleanup/{number}/caption"] = caption_of(row["text"], DEMOS[row["style"]])
+    return result
+
+
 KINDS = {
     "block": run_block,
     "dataset_overflow": topa_data.run_dataset_overflow,
@@ -183,6 +246,7 @@ KINDS = {
     "merge_shards": run_merge_shards,
     "noise_and_fusion": run_noise_and_fusion,
     "rope_tables": run_rope_tables,
+    "small_functions": run_small_functions,
     "tokenizer": topa_data.run_tokenizer,
     "train": topa_models.run_train,
     "train_loop": topa_models.run_train_loop,

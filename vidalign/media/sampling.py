@@ -42,6 +42,29 @@ def linspace(n: int, m: int) -> list[int]:
     return [0] if m == 1 else [(j * (n - 1)) // (m - 1) for j in range(m)]
 
 
+def stride_floor(n: int, m: int) -> list[int]:
+    """i * floor(n/m) for i = 0..m-1: the tail is never seen, and with n < m the first frame is taken m times.
+
+    Source: TOPA's caption demos (spec topa, section 4.4).
+    """
+    _check(n, m)
+    return [i * (n // m) for i in range(m)]
+
+
+def bounded_segments(
+    max_frame: int, m: int, *, fps: float, bound: tuple[float, float] | None = None, first: int = 0
+) -> list[int]:
+    """m frames between `first` and `max_frame`, or between the seconds of `bound`: int(start + s/2 + round(s * i)) with
+    s = (end - start)/m.
+
+    Source: MVBench (VideoChat2, arXiv 2311.17005) as in TOPA's demo (spec topa, section 4.4); halves go to the even.
+    """
+    start, end = bound if bound is not None else (-100_000.0, 100_000.0)
+    begin = max(first, round(start * fps))
+    size = (min(round(end * fps), max_frame) - begin) / m
+    return [int(begin + size / 2 + round(size * i)) for i in range(m)]
+
+
 def zero_rows(n: int, m: int) -> int:
     """How many zero rows follow the indices of `uniform_floor(n, m)`."""
     return max(m - n, 0)

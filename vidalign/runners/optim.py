@@ -68,6 +68,12 @@ def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerCon
     )
 
 
+def set_rate(optimizer: Optimizer, lr: float) -> None:
+    """Give every group the learning rate, times the group's own factor "lr_scale" where it has one."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_scale", 1.0)
+
+
 def load_optimizer_state(optimizer: Optimizer, state: dict) -> None:
     """Load a stored optimizer state.
 

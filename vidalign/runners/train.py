@@ -17,6 +17,7 @@ from vidalign.common.errors import TrainingError
 from vidalign.common.output import to_device
 from vidalign.runners.distributed import same_everywhere, sum_over_processes, synced, unwrap
 from vidalign.runners.meters import EpochMeters, Meters
+from vidalign.runners.optim import set_rate
 from vidalign.runners.progress import Callback, LoopSettings, Progress
 
 if TYPE_CHECKING:
@@ -167,9 +168,8 @@ class _Loop:
             yield _Batch(previous, real=data is not None)
 
     def set_rate(self, lr: float) -> float:
-        """Give the optimizer its learning rate; a group may have a factor of its own."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group.get("lr_scale", 1.0)
+        """Give the optimizer its learning rate."""
+        set_rate(self.optimizer, lr)
         return lr
 
     def step(self, batches: list[_Batch], lr: float, window: Meters) -> None:
