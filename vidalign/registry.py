@@ -104,6 +104,11 @@ DATASETS = Registry(
         "vlep": Entry(f"{_SETS}.vlep:Vlep", _DATASET, "VLEP future event prediction (jsonl)"),
         "tvqa": Entry(f"{_SETS}.tvqa:Tvqa", _DATASET, "TVQA (jsonl, srt)"),
         "dramaqa": Entry(f"{_SETS}.dramaqa:DramaQA", _DATASET, "DramaQA (json, shots and scenes)"),
+        "shapes": Entry(
+            "vidalign.data.shapes.builder:Shapes",
+            "vidalign.data.shapes.config:ShapesConfig",
+            "drawn videos of coloured shapes, made on first use; no download",
+        ),
     },
 )
 TASKS = Registry(

@@ -43,7 +43,7 @@ def test_nextqa_numbers_of_the_official_evaluator(shared):
     metrics = multiple_choice_metrics(records, samples, DatasetInfo(name="nextqa", task="mc_qa", groups=groups))
     ours = {"Acc_C": "Causal", "Acc_T": "Temporal", "Acc_D": "Descriptive", "Bef&Aft": "Bef&Aft"}
     ours |= {"Why": "CW", "How": "CH", "When": "TC", "Cnt": "DC", "Loc": "DL", "Other": "DO"}
-    got = {official: round(100 * metrics[f"accuracy/{name}"], 2) for official, name in ours.items()}
+    got = {official: round(100 * metrics[f"accuracy_{name}"], 2) for official, name in ours.items()}
     assert got | {"Acc": round(100 * metrics["accuracy"], 2)} == expected
 
 
@@ -70,7 +70,7 @@ def test_star_micro_and_macro_differ():
     metrics = multiple_choice_metrics(records, samples, DatasetInfo(name="star", task="mc_qa"))
     assert metrics["accuracy"] == 7 / 10
     assert metrics["accuracy_macro"] == (3 / 4 + 1 + 1 / 2 + 0) / 4
-    assert metrics["accuracy/Prediction"] == 0.5
+    assert metrics["accuracy_Prediction"] == 0.5
 
 
 def test_failed_records_count_as_wrong_and_hidden_answers_not_at_all():

@@ -108,6 +108,8 @@ def build_video_lm(config: Any, *, dtype: torch.dtype | None) -> VideoLM:
         visual_dim=config.visual_dim,
         video_bias=config.adapter.video_bias,
     )
+    if config.adapter.visual_start is not None:
+        adapter.start_from(config.adapter.visual_start)
     return VideoLM(llm, adapter, exact=exact)
 
 

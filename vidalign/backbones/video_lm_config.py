@@ -63,6 +63,15 @@ class AdapterConfig:
         False,
         "allow layers < the model's: the first ones are then left out entirely, as in the official code",
     )
+    visual_start: str | None = option(
+        None,
+        "file with start values of visual_proj and temporal_emb; null: random, as published",
+    )
+
+    def missing_files(self) -> list[tuple[str, str]]:
+        """Files that are not where the config says: (key, sentence)."""
+        text = missing(self.visual_start) if self.visual_start is not None else None
+        return [("visual_start", f"{text} Give the path of the file, or null.")] if text else []
 
 
 @dataclass

@@ -11,12 +11,17 @@ prompted layers, A prompts per layer.
 
 from __future__ import annotations
 
+import pickle
+from pathlib import Path
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from vidalign.backbones.llm import FrozenCausalLM
 from vidalign.backbones.prompt_attention import Prompts
+from vidalign.checkpoint.fit import require_fit
+from vidalign.common.errors import CheckpointError
 
 
 class VideoPrompts(nn.Module):
@@ -44,6 +49,18 @@ class VideoPrompts(nn.Module):
         self.visual_proj = nn.Linear(visual_dim, dim, bias=False)
         self.temporal_emb = nn.Embedding(num_frames, dim)
         self.layers = nn.ModuleList(_LayerGates(num_heads, video_bias) for _ in range(num_layers))
+
+    def start_from(self, path: str | Path) -> None:
+        """Take start values of visual_proj.weight and temporal_emb.weight from a file; CheckpointError on a misfit."""
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise CheckpointError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
+        wanted = {"visual_proj.weight": self.visual_proj.weight, "temporal_emb.weight": self.temporal_emb.weight}
+        require_fit({name: tuple(w.shape) for name, w in wanted.items()}, state, where=str(path))
+        with torch.no_grad():
+            for name, weight in wanted.items():
+                weight.copy_(state[name])
 
     def prompts(self, *, dtype: torch.dtype, video_start_R: Tensor | None) -> Prompts:
         """The prompts as one pass of the LM sees them; the i-th prompted layer gets the i-th slice of the table.

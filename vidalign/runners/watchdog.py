@@ -40,14 +40,12 @@ class Watchdog:
     def __enter__(self) -> Self:
         if self.seconds > 0:
             self.moved("the start")
-            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-            self._thread.start()
+            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._end.set()
         if self.seconds > 0:
-            self._thread.join()
             faulthandler.cancel_dump_traceback_later()
 
     def look_at(self, loader: Loader) -> None:

@@ -39,7 +39,7 @@ def multiple_choice_metrics(
 ) -> dict[str, float | int]:
     """Metrics of one split; exactly one record per sample, in any order, or DataError.
 
-    Keys: accuracy (micro), accuracy_low, accuracy_high (95 %), accuracy/<type>, accuracy/<group>, accuracy_macro (only
+    Keys: accuracy (micro), accuracy_low, accuracy_high (95 %), accuracy_<type>, accuracy_<group>, accuracy_macro (only
     with types), samples, scored, failed.
     """
     by_uid = exactly_one_each(records, samples)
@@ -59,8 +59,8 @@ def multiple_choice_metrics(
         metrics |= {"accuracy": overall.share, "accuracy_low": low, "accuracy_high": high}
     if types:
         grouped = group_tallies(types, info.groups)
-        metrics |= {f"accuracy/{name}": types[name].share for name in sorted(types)}
-        metrics |= {f"accuracy/{name}": tally.share for name, tally in grouped.items()}
+        metrics |= {f"accuracy_{name}": types[name].share for name in sorted(types)}
+        metrics |= {f"accuracy_{name}": tally.share for name, tally in grouped.items()}
         parts = list((grouped or types).values())
         metrics["accuracy_macro"] = sum(tally.share for tally in parts) / len(parts)
     failed = sum(record.status != "ok" for record in by_uid.values())

@@ -192,13 +192,15 @@ def tiny_tokenizer(cache_dir: Path | str) -> LlamaTokenizer:
     lines = sentences()
     path = Path(cache_dir) / f"tiny_tokenizer_{content_key(lines)}.model"
     if not path.is_file():
-        model = _train_tiny(lines)
-        with atomic_write(path, "wb") as file:
-            file.write(model)
+        train_tokenizer(path, lines, vocab_size=512)
     return LlamaTokenizer(path)
 
 
-def _train_tiny(lines: list[str]) -> bytes:
+def train_tokenizer(path: Path, lines: list[str], *, vocab_size: int) -> None:
+    """Train a SentencePiece BPE model with LLaMA's special tokens and byte fallback, and write it atomically.
+
+    Deterministic. Few lines give fewer pieces than `vocab_size`.
+    """
     import io
 
     import sentencepiece
@@ -208,7 +210,7 @@ def _train_tiny(lines: list[str]) -> bytes:
         sentence_iterator=iter(lines),
         model_writer=model,
         model_type="bpe",
-        vocab_size=512,
+        vocab_size=vocab_size,
         hard_vocab_limit=False,
         byte_fallback=True,
         # As in LLaMA: the text is taken as it is, newlines and runs of blanks included.
@@ -221,4 +223,5 @@ def _train_tiny(lines: list[str]) -> bytes:
         num_threads=1,
         minloglevel=2,
     )
-    return model.getvalue()
+    with atomic_write(path, "wb") as file:
+        file.write(model.getvalue())

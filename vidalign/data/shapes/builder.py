@@ -1,0 +1,62 @@
+"""Builder of the drawn benchmark: `datasets: {shapes: {train: train, eval: test}}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from vidalign.common import dist
+from vidalign.common.errors import DataError, unknown
+from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.data.shapes.config import ShapesConfig
+from vidalign.data.shapes.files import draw_missing, folder_name, make_clips
+from vidalign.data.shapes.questions import GROUPS
+from vidalign.data.shapes.samples import DATASET, multiple_choice
+from vidalign.data.shapes.world import SLOT_SECONDS, Clip
+
+
+class Shapes:
+    """`Shapes(config).samples(split)`: draws the clips of the split that are not there yet."""
+
+    info: ClassVar[DatasetInfo] = DatasetInfo(
+        name=DATASET, task="mc_qa", headline="accuracy_core", groups=GROUPS, feature_fps=1 / SLOT_SECONDS
+    )
+    type_numbers: ClassVar[Mapping[str, int]] = {
+        name: number for number, name in enumerate((*GROUPS["core"], *GROUPS["hard"]), start=1)
+    }
+
+    def __init__(self, config: ShapesConfig) -> None:
+        self.config = config
+        self.root = Path(config.root)
+
+    @property
+    def media_root(self) -> Path:
+        """Folder of the mp4 files of this seed (and control)."""
+        return self.root / folder_name(self.config.seed, self.config.blind)
+
+    @property
+    def feature_path(self) -> Path | None:
+        """The configured feature file, None when none is configured."""
+        return self.root / self.config.features if self.config.features else None
+
+    def clips(self, split: str) -> list[Clip]:
+        """The clips of a split, undrawn."""
+        counts = {"train": self.config.num_train, "val": self.config.num_val, "test": self.config.num_test}
+        if split not in counts:
+            raise DataError(f"datasets.{DATASET}: {unknown('split', split, counts)}")
+        return make_clips(self.config.seed, split, counts[split])
+
+    def samples(self, split: str) -> list[Sample]:
+        """The lettered questions of a split in the clips' order; their videos exist afterwards.
+
+        All processes of a run must call this together: the first one draws, the others wait.
+        """
+        clips = self.clips(split)
+        samples = [sample for clip in clips for sample in multiple_choice(clip, split)][: self.config.max_samples]
+        needed = {sample.media.video_id for sample in samples}
+        if dist.is_main():
+            clips = [clip for clip in clips if clip.clip_id in needed]
+            draw_missing(clips, self.media_root, blind=self.config.blind, workers=self.config.workers)
+        dist.barrier()
+        return samples

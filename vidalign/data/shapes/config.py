@@ -1,0 +1,29 @@
+"""Settings of the drawn benchmark. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vidalign.common.options import option
+from vidalign.data.sets.config import DatasetConfig
+
+
+@dataclass
+class ShapesConfig(DatasetConfig):
+    """`shapes`: drawn on first use into `root`; nothing has to be there before."""
+
+    root: str = option("cache/shapes", "folder that the videos and annotation files are written to")
+    seed: int = option(0, "names the drawn clips; another seed gives other clips of the same kinds", low=0)
+    num_train: int = option(3000, "clips to train on", low=1)
+    num_val: int = option(300, "clips to validate on", low=1)
+    num_test: int = option(400, "clips to test on", low=1)
+    workers: int = option(2, "processes that draw", low=1)
+    blind: str | None = option(
+        None,
+        "a control: blank shows black frames only, frame shows one randomly drawn frame ten times",
+        choices=("blank", "frame"),
+    )
+
+    def missing_files(self) -> list[tuple[str, str]]:
+        """Nothing can be missing but a feature file that the config names: the rest is drawn."""
+        return super().missing_files() if self.features is not None else []

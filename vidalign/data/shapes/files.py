@@ -1,0 +1,85 @@
+"""The drawn clips as mp4 files: written once, in parallel, and found again by the key of what is in them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidalign.common.io import content_key
+from vidalign.common.rng import draw_seed
+from vidalign.data.shapes.draw import NOISE, RGB, draw
+from vidalign.data.shapes.world import FPS, NUM_FRAMES, SIZE_PX, Clip, make_clip
+from vidalign.media.video_writer import write_mp4
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_log = logging.getLogger(__name__)
+# Raised when the same seed draws something else.
+DRAWING = 1
+
+
+def folder_name(seed: int, blind: str | None = None) -> str:
+    """Name of the folder for the videos of one seed; it changes with everything that changes the pictures."""
+    key = content_key(DRAWING, SIZE_PX, NUM_FRAMES, FPS, NOISE, RGB, seed, blind)
+    return f"seed{seed}{'-' + blind if blind else ''}-{key}"
+
+
+def make_clips(seed: int, split: str, count: int) -> list[Clip]:
+    """The first `count` clips of a split. Splits and seeds share no random draw."""
+    return [make_clip(seed, split, index) for index in range(count)]
+
+
+def draw_missing(
+    clips: Iterable[Clip], folder: Path, *, blind: str | None = None, workers: int = 2, progress: bool = True
+) -> int:
+    """Write the clips that are not in `folder` yet as `<clip_id>.mp4`; returns how many were written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    there = {path.name for path in folder.glob("*.mp4")}
+    todo = [clip for clip in clips if f"{clip.clip_id}.mp4" not in there]
+    if not todo:
+        return 0
+    job = partial(_write, folder=folder, blind=blind)
+    done = _parallel(job, todo, workers) if workers > 1 and len(todo) > 32 else map(job, todo)
+    for _ in _bar(done, len(todo), progress):
+        pass
+    return len(todo)
+
+
+def pictures(clip: Clip, blind: str | None = None) -> np.ndarray:
+    """uint8 (30, 64, 64, 3): the clip, or what a control shows of it."""
+    import numpy as np
+
+    video = draw(clip)
+    if blind == "blank":
+        return np.zeros_like(video)
+    if blind == "frame":
+        one = draw_seed(0, 0, clip.clip_id, "shapes single frame") % NUM_FRAMES
+        return np.repeat(video[one : one + 1], NUM_FRAMES, axis=0)
+    return video
+
+
+def _write(clip: Clip, *, folder: Path, blind: str | None) -> None:
+    write_mp4(folder / f"{clip.clip_id}.mp4", pictures(clip, blind), fps=FPS)
+
+
+def _parallel(job: Any, clips: list[Clip], workers: int) -> Iterator[None]:
+    import multiprocessing
+    import sys
+
+    # As in data/loader.py: with "fork" nothing is imported again; the children touch neither torch nor a GPU.
+    how = "fork" if sys.platform.startswith("linux") else "spawn"
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(how)) as pool:
+        yield from pool.map(job, clips, chunksize=16)
+
+
+def _bar(items: Iterable[Any], total: int, shown: bool) -> Iterable[Any]:
+    if not shown:
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, unit="clip", desc="drawing")

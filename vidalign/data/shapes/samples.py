@@ -1,0 +1,178 @@
+"""Clips -> Samples of every task. Each function gives the Samples of one clip (or pair of clips)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from vidalign.common.sample import Media, Sample, Subtitle
+from vidalign.data.shapes.questions import questions_of
+from vidalign.data.shapes.world import FPS, NUM_FRAMES, SLOT_SECONDS, Clip
+
+DATASET = "shapes"
+CLASSES = ("direction", "order", "count", "neighbours", "while", "hit", "vanish", "flash")
+
+
+def multiple_choice(clip: Clip, split: str) -> list[Sample]:
+    """uid `shapes/<split>/<clip>_<n>`."""
+    return [
+        _sample(
+            clip,
+            split,
+            f"{clip.clip_id}_{n}",
+            "mc_qa",
+            question=asked.text,
+            options=asked.options,
+            answer_idx=asked.answer_idx,
+            answer=asked.answer,
+            qtype=asked.qtype,
+        )
+        for n, asked in enumerate(questions_of(clip))
+    ]
+
+
+def open_ended(clip: Clip, split: str) -> list[Sample]:
+    """The same questions without options."""
+    return [
+        _sample(
+            clip,
+            split,
+            f"{clip.clip_id}_open_{n}",
+            "open_qa",
+            question=asked.text,
+            answer=asked.answer,
+            answers=(asked.answer,),
+            qtype=asked.qtype,
+        )
+        for n, asked in enumerate(questions_of(clip))
+    ]
+
+
+def captions(clip: Clip, split: str) -> list[Sample]:
+    """One sentence about the whole clip."""
+    text = sentence(clip)
+    return [_sample(clip, split, f"{clip.clip_id}_caption", "caption", answer=text, answers=(text,))]
+
+
+def classes(clip: Clip, split: str) -> list[Sample]:
+    """What kind of event it is; label = place in CLASSES."""
+    label = CLASSES.index(clip.kind)
+    return [_sample(clip, split, f"{clip.clip_id}_class", "classification", label=float(label), answer=clip.kind)]
+
+
+def moments(clip: Clip, split: str) -> list[Sample]:
+    """A query for the moments the clip's facts name; clips without any give none."""
+    queries = {
+        "count": lambda facts: f"the {facts['shape']} is white",
+        "while": lambda facts: "the square is white",
+        "flash": lambda facts: "a flash appears",
+    }
+    if clip.kind not in queries:
+        return []
+    query = queries[clip.kind](clip.facts)
+    windows = tuple(clip.facts["windows"])
+    return [_sample(clip, split, f"{clip.clip_id}_moment", "moment", question=query, windows=windows)]
+
+
+def subtitled(clip: Clip, split: str) -> list[Sample]:
+    """The multiple-choice questions with one spoken line per second, which names what is then seen."""
+    lines = tuple(
+        Subtitle(start=round(slot * SLOT_SECONDS, 3), end=round((slot + 3) * SLOT_SECONDS, 3), text=text)
+        for slot, text in list(enumerate(clip.captions))[::3]
+    )
+    return [
+        Sample(**{**_fields(sample), "uid": sample.uid + "_spoken", "subtitles": lines})
+        for sample in multiple_choice(clip, split)
+    ]
+
+
+def dialogue(clip: Clip, split: str) -> list[Sample]:
+    """Questions and answers as turns, the user first; the video's place is marked in the first turn."""
+    turns: list[str] = []
+    for asked in questions_of(clip):
+        turns += [f"{asked.text}?", f"{asked.answer}."]
+    turns[0] = f"<video>\n{turns[0]}"
+    return [_sample(clip, split, f"{clip.clip_id}_dialogue", "dialogue", texts=tuple(turns))]
+
+
+def textual_video(clip: Clip, split: str) -> list[Sample]:
+    """Captions in place of pictures, with the first question."""
+    asked = questions_of(clip)[0]
+    return [
+        Sample(
+            uid=f"{DATASET}/{split}/{clip.clip_id}_text",
+            dataset=DATASET,
+            split=split,
+            task="textvideo",
+            media=Media(kind="text_frames", video_id=clip.clip_id),
+            text_frames=tuple((text,) for text in clip.captions),
+            question=asked.text,
+            options=asked.options,
+            answer_idx=asked.answer_idx,
+            answer=asked.answer,
+            qtype=asked.qtype,
+        )
+    ]
+
+
+def paragraphs(pair: tuple[Clip, Clip], split: str) -> list[Sample]:
+    """Four sentences per clip of a twin pair (see `paragraph_pair` in paragraphs.py)."""
+    return [
+        _sample(
+            clip,
+            split,
+            f"{clip.clip_id}_paragraph",
+            "retrieval",
+            texts=tuple(clip.facts["sentences"]),
+            text_spans=tuple(clip.facts["windows"]),
+            answer=" ".join(clip.facts["sentences"]),
+            meta={"twin": other.clip_id},
+        )
+        for clip, other in (pair, pair[::-1])
+    ]
+
+
+def sentence(clip: Clip) -> str:
+    """What happens in the clip, in one sentence."""
+    facts = clip.facts
+    if clip.kind == "direction":
+        way = {"left": "to the left", "right": "to the right"}.get(facts["direction"], facts["direction"])
+        return f"a {facts['colour']} {facts['shape']} moves {way}"
+    if clip.kind in ("order", "neighbours"):
+        return f"a {facts['shape']} appears in {', then '.join(facts['colours'])}"
+    if clip.kind == "count":
+        return f"a {facts['colour']} {facts['shape']} turns white {facts['times']} times"
+    if clip.kind == "while":
+        return f"a circle is {facts['answer']} while a square turns white"
+    if clip.kind == "hit":
+        return f"a {facts['mover']} {facts['shape']} hits a {facts['answer']} one"
+    if clip.kind == "vanish":
+        return f"a {facts['answer']} thing vanishes"
+    return f"a white cross flashes at the {facts['answer']}"
+
+
+TASKS: dict[str, Callable[[Clip, str], list[Sample]]] = {
+    "multiple_choice": multiple_choice,
+    "open_ended": open_ended,
+    "caption": captions,
+    "classification": classes,
+    "moments": moments,
+    "subtitled": subtitled,
+    "dialogue": dialogue,
+    "textual_video": textual_video,
+}
+
+
+def _sample(clip: Clip, split: str, native: str, task: str, **values: Any) -> Sample:
+    media = Media(
+        kind="video",
+        video_id=clip.clip_id,
+        path=f"{clip.clip_id}.mp4",
+        fps=float(FPS),
+        duration_seconds=NUM_FRAMES / FPS,
+    )
+    return Sample(uid=f"{DATASET}/{split}/{native}", dataset=DATASET, split=split, task=task, media=media, **values)
+
+
+def _fields(sample: Sample) -> dict[str, Any]:
+    return {name: getattr(sample, name) for name in sample.__dataclass_fields__}
