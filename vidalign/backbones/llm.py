@@ -5,6 +5,7 @@ Shape letters: B rows, T positions, D width, V vocabulary, N selected positions.
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -151,17 +152,23 @@ class _Float32Rotary(nn.Module):
 def load_hf(path: str | Path, *, dtype: torch.dtype) -> nn.Module:
     """A causal LM from a Hugging Face folder or hub name; every weight must be in the file.
 
-    Where the default device is meta (a dry run) only the config is read.
+    Where the default device is meta (a dry run) only the config is read. Code that comes with the weights is never run.
     """
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
         if torch.get_default_device().type == "meta":
-            return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(path)), dtype=dtype)
+            return AutoModelForCausalLM.from_config(
+                AutoConfig.from_pretrained(str(path), trust_remote_code=False), dtype=dtype, trust_remote_code=False
+            )
         # dtype is always given: transformers 5 otherwise keeps whatever the file has.
-        lm, report = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype, output_loading_info=True)
-    except OSError as error:
-        raise CheckpointError(f"{path}: no Hugging Face causal LM there: {str(error).splitlines()[0]}") from error
+        lm, report = AutoModelForCausalLM.from_pretrained(
+            str(path), dtype=dtype, output_loading_info=True, trust_remote_code=False, weights_only=True
+        )
+    except (OSError, ValueError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: no Hugging Face causal LM that can be loaded safely: {why}") from error
     problems = [
         f"{kind.replace('_', ' ')}: {sorted(map(str, report[kind]))}"
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")

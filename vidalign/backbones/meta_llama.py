@@ -18,6 +18,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vidalign.checkpoint.fit import require_fit
+from vidalign.checkpoint.load import safe_load
 from vidalign.common.errors import CheckpointError
 
 _TOP = {"tok_embeddings": "model.embed_tokens", "norm": "model.norm", "output": "lm_head"}
@@ -109,7 +110,18 @@ def read_params(folder: Path) -> dict[str, Any]:
     path = folder / "params.json"
     if not path.is_file():
         raise CheckpointError(f"{path} is missing: a Meta LLaMA folder holds params.json and consolidated.NN.pth")
-    return json.loads(path.read_text())
+    try:
+        params = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not a JSON file ({error}); fetch it again") from error
+    needed = [name for name in ("dim", "n_layers", "n_heads") if not _is_size(params, name)]
+    if needed:
+        raise CheckpointError(f"{path} is not Meta's params.json: no whole number for {', '.join(needed)}")
+    return params
+
+
+def _is_size(params: Any, name: str) -> bool:
+    return isinstance(params, dict) and isinstance(params.get(name), int) and params[name] > 0
 
 
 def read_shards(folder: Path) -> list[dict[str, Tensor]]:
@@ -124,12 +136,13 @@ def read_shards(folder: Path) -> list[dict[str, Tensor]]:
             f"{folder} holds no consolidated.NN.pth; for Hugging Face folders set model.llm.format: hf"
         )
     where = "meta" if torch.get_default_device().type == "meta" else "cpu"
-    shards = []
-    for path in paths:
-        try:
-            shards.append(torch.load(path, map_location=where, mmap=True, weights_only=True))
-        except (RuntimeError, EOFError, OSError, ValueError) as error:
-            raise CheckpointError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from error
+    shards = [safe_load(path, map_location=where, mmap=True) for path in paths]
+    first = {name: getattr(value, "shape", None) for name, value in shards[0].items()}
+    for path, shard in zip(paths, shards, strict=True):
+        for name in first.keys() | shard.keys():
+            # Model-parallel shards hold equal parts of the same weights.
+            if not isinstance(shard.get(name), torch.Tensor) or shard[name].shape != first.get(name):
+                raise CheckpointError(f"{path}: {name!r} is no tensor, or not as in {paths[0].name}; fetch it again")
     return shards
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,22 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
 
     CheckpointError: no such file, cut off, not a checkpoint, or it asks for code to be run.
     """
-    import torch
-
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     if path.suffix == ".safetensors":
         return {"model": _safetensors(path)}
+    return safe_load(path)
+
+
+def safe_load(path: Path, *, map_location: str = "cpu", mmap: bool = False) -> dict[str, Any]:
+    """torch.load of plain data only; CheckpointError for a file that is damaged, no dictionary, or asks for code."""
+    import torch
+
+    mmap = mmap and zipfile.is_zipfile(path)  # files of torch < 1.6 are read into memory
     try:
         with torch.serialization.safe_globals(list(ALLOWED)):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location=map_location, mmap=mmap, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refused(path, str(error))) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
@@ -47,11 +54,13 @@ def model_state(content: dict[str, Any], *, where: str) -> dict[str, Tensor]:
     import torch
 
     state = content.get("model", content)
+    if not isinstance(state, dict):
+        raise CheckpointError(f'{where}: its "model" entry is a {type(state).__name__}, not a dictionary of weights')
     strangers = [name for name, value in state.items() if not isinstance(value, torch.Tensor)]
     if strangers:
         raise CheckpointError(
             f'{where}: not a model checkpoint: it has no "model" entry, and {len(strangers)} entries are not tensors '
-            f"({', '.join(strangers[:5])})"
+            f"({', '.join(map(str, strangers[:5]))})"
         )
     return {name: value.detach() for name, value in state.items()}
 

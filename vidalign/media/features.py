@@ -63,6 +63,8 @@ class FeatureStore:
         self.info: dict[str, Any] = _read_json(path / STORE_FILE) if self.is_folder else {}
         if self.is_folder and self.info.get("format") != FORMAT:
             raise DataError(f"{path / STORE_FILE}: format {self.info.get('format')!r}, this program reads {FORMAT}")
+        if self.is_folder and not isinstance(self.info.get("dim"), int):
+            raise DataError(f"{path / STORE_FILE}: says no width (`dim`); delete the store and make it again")
 
     @classmethod
     def open(cls, path: Path | str) -> FeatureStore:
@@ -129,7 +131,13 @@ class FeatureStore:
                 raise MediaError(f"features of {video_id!r} have shape {tuple(rows.shape)}, not (rows, width)")
             return rows
         place = self._index()[video_id]
-        return self._array(place.shard)[place.offset : place.offset + place.rows]
+        array = self._array(place.shard)
+        if not 0 <= place.offset <= place.offset + place.rows <= len(array):
+            raise DataError(
+                f"{self.path / place.shard}.npy: {len(array)} rows, but {video_id!r} lies at {place.offset} to "
+                f"{place.offset + place.rows}; delete the store and make it again"
+            )
+        return array[place.offset : place.offset + place.rows]
 
     def _hint(self, video_id: str) -> str:
         if len(self) > 2000:  # comparing names with those of a large file would take long for every failure
@@ -197,22 +205,34 @@ def read_index(folder: Path) -> dict[str, Place]:
     """Every id of a shard folder; a later shard (higher order) replaces what an earlier one says of the same id."""
     places: dict[str, Place] = {}
     for path in sorted(folder.glob("shard-*.json")):
-        entry = _read_json(path)
-        order, sources = entry["order"], entry.get("sources", {})
-        here = {key: Place(path.stem, *span, order, sources.get(key)) for key, span in entry["rows"].items()}
-        for key, reason in entry["failed"].items():
-            here[key] = Place(path.stem, 0, 0, order, sources.get(key), reason)
+        here = _places(path, _read_json(path))
         for key, place in here.items():
-            if key not in places or places[key].order <= order:
+            if key not in places or places[key].order <= place.order:
                 places[key] = place
     return places
 
 
+def _places(path: Path, entry: dict[str, Any]) -> dict[str, Place]:
+    """Every id of one shard."""
+    try:
+        order, sources = int(entry["order"]), entry.get("sources", {})
+        spans = {key: (int(offset), int(rows)) for key, (offset, rows) in entry["rows"].items()}
+        here = {key: Place(path.stem, *span, order, sources.get(key)) for key, span in spans.items()}
+        for key, reason in entry["failed"].items():
+            here[key] = Place(path.stem, 0, 0, order, sources.get(key), str(reason))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: not the index of a shard ({error!r}); delete the store and make it again") from error
+    return here
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); delete the store and make it again") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds a {type(content).__name__}; delete the store and make it again")
+    return content
 
 
 def _map_array(path: Path, dim: int) -> Tensor:

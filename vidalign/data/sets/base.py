@@ -12,6 +12,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,8 @@ from typing import Any, ClassVar
 from vidalign.common.errors import DataError, nearest
 from vidalign.common.sample import DatasetInfo, Media, Sample
 from vidalign.data.sets.config import DatasetConfig
+
+MAX_SECONDS = 1e7  # longer than any video
 
 _log = logging.getLogger(__name__)
 
@@ -53,8 +56,13 @@ class Row:
     def text(self, field: str) -> str:
         """Text as written; numbers of a JSON file become text, anything else is an error."""
         value = self.get(field)
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise self.error(field, "text expected; correct this row of the file")
+        return self.as_text(field, value)
+
+    def as_text(self, field: str, value: Any) -> str:
+        """Text from a value that belongs to `field`, e.g. an entry of a list of options."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not isinstance(value, str) and not (number and math.isfinite(value)):
+            raise self.error(field, f"text expected, found {value!r}; correct this row of the file")
         return str(value)
 
     def texts(self, fields: Iterable[str]) -> tuple[str, ...]:
@@ -74,19 +82,19 @@ class Row:
         return number
 
     def span(self, start: str, end: str) -> tuple[float, float] | None:
-        """Seconds from two fields; None (the whole video) when one is missing or NaN."""
+        """Seconds from two fields; None (the whole video) when both are missing or NaN."""
         return self.check_span(start, self.values.get(start), self.values.get(end))
 
     def check_span(self, field: str, start: Any, end: Any) -> tuple[float, float] | None:
-        """Seconds from two values that belong to `field`; None when one is missing or NaN."""
-        if start in (None, "") or end in (None, ""):
-            return None
+        """Seconds from two values that belong to `field`; None when both are missing or NaN."""
         try:
-            first, last = float(start), float(end)
+            first, last = (math.nan if value in (None, "") else float(value) for value in (start, end))
         except (TypeError, ValueError):
             raise self.error(field, f"seconds expected, found {start!r} and {end!r}") from None
-        if math.isnan(first) or math.isnan(last):
+        if math.isnan(first) and math.isnan(last):
             return None
+        if not (abs(first) < MAX_SECONDS and abs(last) < MAX_SECONDS):  # also when one of them is NaN
+            raise self.error(field, f"start and end in seconds expected, found {start!r} and {end!r}")
         if last < first:
             raise self.error(field, f"the clip ends ({last} s) before it starts ({first} s); swap them in the file")
         return first, last
@@ -217,23 +225,45 @@ def _cells(path: Path) -> list[tuple[int, list[str]]]:
             reader = csv.reader(file, strict=strict)
             return [(reader.line_num, cells) for cells in reader if cells]
 
+    with told_as_data_error(path):
+        try:
+            return parse(True)
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                raise DataError(f"{path}: not a readable csv file: a quote is opened and never closed") from error
+            # Quotes in odd places are read as pandas reads them.
+            return parse(False)
+
+
+@contextmanager
+def told_as_data_error(path: Path) -> Iterator[None]:
+    """What can go wrong while an annotation file is read as text, as one DataError."""
     try:
-        return parse(True)
+        yield
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a text file in UTF-8: {error}") from error
+        raise DataError(f"{path}: not a text file in UTF-8 ({error}); save it as UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not a JSON file: {error}") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: not a file of annotations: its brackets are nested too deeply") from error
     except csv.Error as error:
-        if "unexpected end" in str(error):
-            raise DataError(f"{path}: not a readable csv file: a quote is opened and never closed") from error
-        # Quotes in odd places are read as pandas reads them.
-        return parse(False)
+        raise DataError(f"{path}: not a readable csv file: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def read_json(path: Path) -> Any:
     """A whole JSON file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a JSON file: {error}") from error
+    with told_as_data_error(path):
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def read_json_names(path: Path) -> dict[str, str]:
+    """A JSON object of texts, e.g. from video to file name."""
+    names = read_json(path)
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise DataError(f"{path}: an object from video to file name expected")
+    return names
 
 
 def read_json_rows(path: Path) -> Iterator[Row]:
@@ -248,13 +278,13 @@ def read_json_rows(path: Path) -> Iterator[Row]:
 def read_jsonl(path: Path) -> Iterator[Row]:
     """Rows of a JSON Lines file; empty lines are passed over."""
     index = 0
-    with open(path, encoding="utf-8") as file:
+    with told_as_data_error(path), open(path, encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
                 values = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (json.JSONDecodeError, RecursionError) as error:
                 raise DataError(f"{path}:{number}: not a line of JSON: {error}") from error
             yield _row(path, f"line {number}", index, values)
             index += 1

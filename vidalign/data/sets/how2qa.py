@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.data.sets.base import Builder, Row, read_csv, read_json, read_jsonl
+from vidalign.data.sets.base import Builder, Row, read_csv, read_json_names, read_jsonl
 
 _OPTIONS = ("a0", "a1", "a2", "a3")
 _PROCESSED = ("video_id", "start", "end", "question", *_OPTIONS, "answer_id")
@@ -91,7 +91,7 @@ class How2QA(Builder):
     @cached_property
     def _clip_names(self) -> dict[str, str]:
         path = self.root / "how2_vid_mapping.json"
-        return read_json(path) if path.is_file() else {}
+        return read_json_names(path) if path.is_file() else {}
 
 
 def shuffled(sample: Sample) -> Sample:

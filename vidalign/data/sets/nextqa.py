@@ -7,9 +7,8 @@ from functools import cached_property
 from glob import escape
 from typing import Any, ClassVar
 
-from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Media, Sample
-from vidalign.data.sets.base import Builder, Row, read_csv, read_json, read_json_rows
+from vidalign.data.sets.base import Builder, Row, read_csv, read_json_names, read_json_rows
 
 _OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 _COLUMNS = ("video", "question", "answer", "qid", "type", *_OPTIONS)
@@ -63,7 +62,7 @@ class NextQA(Builder):
     @cached_property
     def _map(self) -> dict[str, str]:
         path = self.root / "map_vid_vidorID.json"
-        return read_json(path) if path.is_file() else {}
+        return read_json_names(path) if path.is_file() else {}
 
 
 def _raw(row: Row) -> Row:
@@ -101,9 +100,4 @@ class Clips(NextQA):
     @cached_property
     def _files(self) -> dict[str, str]:
         path = self.root / "clips" / "map_vid_file.json"
-        if not path.is_file():
-            return {}
-        files = read_json(path)
-        if not isinstance(files, dict):
-            raise DataError(f"{path}: an object from video to file name expected")
-        return files
+        return read_json_names(path) if path.is_file() else {}

@@ -65,7 +65,10 @@ class Star(Builder):
             isinstance(c, dict) and "choice_id" in c and "choice" in c for c in choices
         ):
             raise row.error("choices", "a list of {choice_id, choice} expected")
-        ordered = sorted(choices, key=lambda choice: choice["choice_id"])
+        try:
+            ordered = sorted(choices, key=lambda choice: choice["choice_id"])
+        except TypeError:
+            raise row.error("choices", "the choice_ids must be numbers that can be put in order") from None
         if len({choice["choice_id"] for choice in ordered}) != len(ordered):
             raise row.error("choices", "every choice_id may occur once only")
-        return tuple(str(choice["choice"]) for choice in ordered)
+        return tuple(row.as_text("choices", choice["choice"]) for choice in ordered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +34,7 @@ class Vlep(Builder):
         events = row.get("events")
         if not isinstance(events, list) or len(events) < 2:
             raise row.error("events", "a list of the two events expected")
-        options = tuple(map(str, events))
+        options = tuple(row.as_text("events", event) for event in events)
         answer = row.index_in("answer", len(options))
         times = row.get("ts")
         if not isinstance(times, list) or len(times) != 2:
@@ -76,6 +77,9 @@ def read_subtitles(path: Path) -> dict[str, tuple[Subtitle, ...]]:
 
 def _line(row: Row, entry: object) -> Subtitle:
     try:
-        return Subtitle(start=float(entry["start"]), end=float(entry["end"]), text=str(entry["text"]))
+        start, end, text = float(entry["start"]), float(entry["end"]), str(entry["text"])
     except (TypeError, KeyError, ValueError) as error:
         raise row.error("sub", f"{entry!r} is not {{start, end, text}}: {error}") from error
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise row.error("sub", f"{entry!r}: its times must be seconds")
+    return Subtitle(start=start, end=end, text=text)
