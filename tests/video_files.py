@@ -21,12 +21,12 @@ def number_of(frame):
     return round(float(middle.float().mean()) / STEP)
 
 
-def make_video(path, *, frames=30, fps=10, size=(64, 48), codec="libx264", options=None):
+def make_video(path, *, frames=30, fps=10, size=(64, 48), codec="libx264", options=None, muxer=None):
     """Write `frames` numbered pictures; returns the path. Skips the test where PyAV or the codec is absent."""
     av = pytest.importorskip("av", reason="PyAV makes the test videos")
     if codec not in av.codecs_available:
         pytest.skip(f"PyAV was built without {codec}")
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=muxer or {}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options or {})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"

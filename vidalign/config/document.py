@@ -25,6 +25,9 @@ _Loader.add_implicit_resolver(
 _KEY = re.compile(r"[\w-]+(\.[\w-]+)*")  # `run.seed: 3` is the same as `run: {seed: 3}`
 
 
+_MAX_DEPTH, _MAX_VALUES = 40, 100_000
+
+
 @dataclass
 class Document:
     """Values of one file and, for each dotted key, its "file:line"."""
@@ -38,7 +41,7 @@ def parse_value(text: str) -> Any:
     """The value of `a.b=TEXT` on the command line; raises ValueError when it is not YAML."""
     try:
         loader = _Loader(text)
-        node = loader.get_single_node()
+        node = _root(loader)
         problems = _walk(node, "", Document(Path())) if node is not None else []
         value = loader.construct_document(node) if node is not None else None
     except yaml.YAMLError as error:
@@ -53,6 +56,8 @@ def read(path: Path, asked_by: str, key: str) -> tuple[Document, list[Problem]]:
     document = Document(path)
     if sentence := missing(path):
         return document, [Problem(asked_by, key, f"{sentence} Correct the path.")]
+    if not path.is_file():  # a folder; reading a pipe would wait for ever
+        return document, [Problem(asked_by, key, f"cannot read {path}: it is no file. Give a YAML text file.")]
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -68,7 +73,7 @@ def read(path: Path, asked_by: str, key: str) -> tuple[Document, list[Problem]]:
 def _parse(text: str, document: Document) -> list[Problem]:
     """Fill the document; raises YAMLError or ValueError when the text is malformed."""
     loader = _Loader(text)
-    node = loader.get_single_node()
+    node = _root(loader)
     if node is None:
         return []
     if not isinstance(node, yaml.MappingNode):
@@ -79,12 +84,40 @@ def _parse(text: str, document: Document) -> list[Problem]:
     return problems
 
 
-def _walk(node: yaml.Node, prefix: str, document: Document, parents: tuple[yaml.Node, ...] = ()) -> list[Problem]:
+def _root(loader: _Loader) -> yaml.Node | None:
+    """The parsed text; a YAMLError when its values would be endless or huge (aliases of aliases of aliases ...)."""
+    try:
+        node = loader.get_single_node()
+    except RecursionError:
+        raise _refused("blocks or brackets are nested too deeply") from None
+    if node is not None:
+        _size(node, (), {})
+    return node
+
+
+def _size(node: yaml.Node, parents: tuple[yaml.Node, ...], known: dict[yaml.Node, int]) -> int:
+    """Number of values below a node, an alias counted as what it stands for."""
+    if node in known or isinstance(node, yaml.ScalarNode):
+        return known.get(node, 1)
+    if node in parents:
+        raise _refused("a block contains itself", node)
+    if len(parents) == _MAX_DEPTH:
+        raise _refused("blocks or brackets are nested too deeply", node)
+    inside = (one for pair in node.value for one in pair) if isinstance(node, yaml.MappingNode) else node.value
+    known[node] = 1 + sum(_size(one, (*parents, node), known) for one in inside)
+    if known[node] > _MAX_VALUES:
+        raise _refused("its aliases stand for far too many values", node)
+    return known[node]
+
+
+def _refused(why: str, node: yaml.Node | None = None) -> yaml.YAMLError:
+    return yaml.composer.ComposerError(None, None, why, node.start_mark if node is not None else None)
+
+
+def _walk(node: yaml.Node, prefix: str, document: Document) -> list[Problem]:
     """Note the place of every key below `node`; report keys that stand twice."""
     if not isinstance(node, yaml.MappingNode):
         return []
-    if node in parents:
-        raise yaml.composer.ComposerError(None, None, "a block contains itself", node.start_mark)
     problems: list[Problem] = []
     seen: dict[str, int] = {}
     for key, value in node.value:
@@ -99,7 +132,7 @@ def _walk(node: yaml.Node, prefix: str, document: Document, parents: tuple[yaml.
             problems.append(Problem(f"{document.path}:{line}", dotted, text))
         seen.setdefault(name, line)
         document.places[dotted] = f"{document.path}:{line}"
-        problems += _walk(value, f"{dotted}.", document, (*parents, node))
+        problems += _walk(value, f"{dotted}.", document)
     return problems
 
 

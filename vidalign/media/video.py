@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # decord's read-ahead failed the last good frame of a broken file in 1 of 15 tries, more often beside busy threads.
 ATTEMPTS = 10
+COMMON_CODECS = ("h264", "hevc", "mpeg4", "vp8", "vp9")  # every decoder knows them
 PACKAGES = {"decord": "decord", "torchcodec": "torchcodec", "pyav": "av"}
 REMEDIES = {
     "decord": "pip install decord (Linux x86-64)",
@@ -224,5 +225,7 @@ def _why_not(path: Path, decoder: str) -> str:
             return f"{path.name} is damaged: its {kind} container cannot be read"
         if not names:
             return f"{path.name} has no video stream"
+        if names[0] in COMMON_CODECS:
+            return f"{path.name} is damaged: {decoder} cannot open it ({kind}, codec {names[0]})"
         return f"{decoder} cannot open {path.name} ({kind}, codec {names[0]}); try another decoder"
     return f"{decoder} cannot open {path.name}: damaged, or a codec it does not know ({kind})"

@@ -29,7 +29,7 @@ class DramaQA(Builder):
         answers = row.get("answers")
         if not isinstance(answers, list) or len(answers) < 2:
             raise row.error("answers", "a list of the answer texts expected")
-        options = tuple(map(str, answers))
+        options = tuple(row.as_text("answers", answer) for answer in answers)
         answer = row.index_in("correct_idx", len(options))
         video = row.text("vid")
         return Sample(
@@ -53,5 +53,7 @@ def _shots(row: Row, video: str) -> tuple[str, ...]:
     shots = row.get("shot_contained")
     if not isinstance(shots, list) or not 1 <= len(shots) <= 2 or not all(isinstance(s, int) for s in shots):
         raise row.error("shot_contained", "[first, last] or [only] shot number expected")
+    if not 0 <= shots[0] <= shots[-1] <= 9999:  # four digits in the shot's name
+        raise row.error("shot_contained", "the first shot must not come after the last, and both lie in 0..9999")
     # The last of a single shot is the shot itself; both ends count.
     return tuple(f"{video[:-4]}{number:04}" for number in range(shots[0], shots[-1] + 1))
