@@ -4,11 +4,15 @@ python resume_worker.py train|evaluate CONFIG [KEY=VALUE ...]; from the environm
 TRACE      file that gets one line per training batch: epoch, number, uids
 KILL_AT    end by SIGKILL at this event; events are batches taken, and every fsync, rename and link
 COUNT      file that gets the number of events
+EVAL_TRACE file that gets one line per batch of an evaluation: uids
 HANG_AT    sleep for ever when this many batches were taken (in this process)
+HANG_UID   sleep for ever when this sample is loaded
+FILE_BYTES largest file that may be written (what a full disk does to a large file)
 SLOW       seconds to sleep before each batch
 """
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -19,6 +23,7 @@ import torch
 
 from vidalign.cli import guarded
 from vidalign.config.load import load
+from vidalign.data.dataset import SampleDataset
 from vidalign.data.loader import Loader
 from vidalign.registry import RUNNERS
 
@@ -49,13 +54,30 @@ def traced(function):
             if number == int(os.environ.get("HANG_AT", 0)):
                 time.sleep(3600)
             time.sleep(float(os.environ.get("SLOW", 0)))
-            if "TRACE" in os.environ and hasattr(self.sampler, "consumed"):
-                place = f"{self.sampler.rank} {self.sampler.epoch} {self.sampler.consumed_batches}"
-                with open(os.environ["TRACE"], "a") as file:
-                    file.write(f"{place} {' '.join(batch['uids'])}\n")
+            if hasattr(self.sampler, "consumed"):
+                place = f"{self.sampler.rank} {self.sampler.epoch} {self.sampler.consumed_batches} "
+                append(os.environ.get("TRACE"), place + " ".join(batch["uids"]))
+            else:
+                append(os.environ.get("EVAL_TRACE"), " ".join(batch["uids"]))
             yield batch
 
     return batches
+
+
+def append(path, line):
+    if path is not None:
+        with open(path, "a") as file:
+            file.write(line + "\n")
+
+
+def hanging(function):
+    @wraps(function)
+    def item(self, key):
+        if self.samples[key[0]].uid == os.environ.get("HANG_UID"):
+            time.sleep(3600)
+        return function(self, key)
+
+    return item
 
 
 def main():
@@ -68,6 +90,9 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     os.fsync, os.replace, os.link = eventful(os.fsync), eventful(os.replace), eventful(os.link)
     Loader.__iter__ = traced(Loader.__iter__)
+    SampleDataset.__getitem__ = hanging(SampleDataset.__getitem__)
+    if "FILE_BYTES" in os.environ:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["FILE_BYTES"]),) * 2)
     code = guarded(main)
     if "COUNT" in os.environ:
         Path(os.environ["COUNT"]).write_text(str(events))

@@ -21,7 +21,17 @@ def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
             torch.save(to_cpu(content), file)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns some write errors into RuntimeError
         kept = " The checkpoint written before is untouched." if Path(path).exists() else ""
-        raise CheckpointError(f"{path} could not be written: {error}.{kept} Is the disk full?") from error
+        raise CheckpointError(f"{path} could not be written: {_reason(error)}.{kept} Is the disk full?") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said; torch's writer covers it with an error of its own."""
+    told: BaseException | None = error
+    while told is not None:
+        if isinstance(told, OSError):
+            return told.strerror or str(told)
+        told = told.__context__
+    return str(error)
 
 
 def to_cpu(content: Any) -> Any:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -87,13 +88,8 @@ class Loader:
                 self.close()
 
     def _prepared(self) -> Iterator[dict[str, Any] | Stop]:
-        try:
+        with dead_worker_told():
             yield from self._loader
-        except RuntimeError as error:
-            # torch's words for a worker that vanished; any other RuntimeError is passed on.
-            if "exited unexpectedly" in str(error) or "is killed by signal" in str(error):
-                raise _dead_worker(error) from error
-            raise
 
     def usable_before(self) -> Any | None:
         """The last batch handed over in this epoch that has a usable sample, made again in this process.
@@ -164,9 +160,21 @@ def _prepare_worker(worker: int) -> None:
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
 
 
-def _dead_worker(error: RuntimeError) -> TrainingError:
-    why = str(error).strip().splitlines()[0]
-    return TrainingError(
-        f"a loader worker died ({why}). The usual cause is memory: lower run.num_workers or the batch size; with "
-        "run.num_workers=0 the loading runs in the main process and shows the real error"
-    )
+@contextmanager
+def dead_worker_told() -> Iterator[None]:
+    """Inside, a loader worker that vanished is a TrainingError.
+
+    torch raises from a signal handler, so at any line of the main process: whoever uses a loader needs this around all
+    of its work.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # torch's words for a worker that vanished; any other RuntimeError is passed on.
+        if "exited unexpectedly" not in str(error) and "is killed by signal" not in str(error):
+            raise
+        why = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"a loader worker died ({why}). The usual cause is memory: lower run.num_workers or the batch size; with "
+            "run.num_workers=0 the loading runs in the main process and shows the real error"
+        ) from error

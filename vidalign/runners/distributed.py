@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # At the end of an evaluation the first process waits for the slowest one without exchanging anything before.
 PATIENCE = timedelta(hours=2)
+LOST = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
 
 
 def pick_device(wish: str) -> torch.device:
@@ -59,6 +60,20 @@ def process_group(device: torch.device) -> Iterator[None]:
         torch_dist.destroy_process_group()
 
 
+@contextmanager
+def lost_process_told() -> Iterator[None]:
+    """Inside, an exchange that breaks because another process ended is a TrainingError."""
+    try:
+        yield
+    except RuntimeError as error:
+        # The words of gloo and of nccl; any other RuntimeError is passed on.
+        if not any(words in str(error) for words in LOST):
+            raise
+        raise TrainingError(
+            f"another process of this run has ended; its own message says why. Last exchange: {dist.LAST}"
+        ) from error
+
+
 def wrap(model: nn.Module, *, device: torch.device, find_unused_parameters: bool = False) -> nn.Module:
     """DDP around the model when there is a group; the first process's weights go to all."""
     import torch.distributed as torch_dist
@@ -82,11 +97,15 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
-def synced(model: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+@contextmanager
+def synced(model: nn.Module, *, last: bool) -> Iterator[None]:
     """DDP exchanges gradients only in the last micro-batch of a step."""
     if not hasattr(model, "no_sync"):
-        return nullcontext()
-    return dist.collective("forward, backward and gradient exchange") if last else model.no_sync()
+        yield
+        return
+    # The others are noted too: DDP sorts its buckets anew with the other processes at the second step's first forward.
+    with dist.collective("forward and backward with gradient exchange"), nullcontext() if last else model.no_sync():
+        yield
 
 
 def sum_over_processes(values: Tensor) -> Tensor:

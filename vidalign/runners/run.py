@@ -14,9 +14,10 @@ from vidalign.common import dist
 from vidalign.common.errors import CheckpointError, ConfigError
 from vidalign.common.io import write_json
 from vidalign.config.same_run import changed_keys
+from vidalign.data.loader import dead_worker_told
 from vidalign.runners.build import DataRoom, build_model, build_schedule, build_task
 from vidalign.runners.callbacks import Bar, MetricsFile, TensorBoard
-from vidalign.runners.distributed import pick_device, process_group, unwrap, wrap
+from vidalign.runners.distributed import lost_process_told, pick_device, process_group, unwrap, wrap
 from vidalign.runners.dry_run import dry_run
 from vidalign.runners.eval_parts import evaluation_key
 from vidalign.runners.evaluate import EvalSet, evaluate, part_files
@@ -49,7 +50,9 @@ class Runner:
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Evaluate every dataset with an `eval` split; writes records and metrics.json, prints the closing table."""
-        with process_group(self.device):
+        with process_group(self.device), dead_worker_told(), lost_process_told():
+            if dist.is_main():
+                Keeper(self.folder, self.run).tidy()
             self.folder.start()
             task = build_task(self.experiment)
             model = build_model(self.experiment, device=self.device)
@@ -64,7 +67,7 @@ class Runner:
 
     def train(self) -> list[dict[str, float]]:
         """Train, evaluating and saving after epochs as configured; returns the averages of each epoch."""
-        with process_group(self.device):
+        with process_group(self.device), dead_worker_told(), lost_process_told():
             earlier = self._earlier()
             self.folder.start()
             task = build_task(self.experiment)

@@ -40,12 +40,14 @@ class Watchdog:
     def __enter__(self) -> Self:
         if self.seconds > 0:
             self.moved("the start")
-            threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._end.set()
         if self.seconds > 0:
+            self._thread.join()
             faulthandler.cancel_dump_traceback_later()
 
     def look_at(self, loader: Loader) -> None:
