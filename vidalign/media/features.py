@@ -32,7 +32,16 @@ FORMAT = 1
 # README and loader of the official code disagree on How2QA's file name (spec bovila, section 7): both are accepted.
 TWIN_NAMES = {"clipvitl14.pth": "clipvitl14_split.pth", "clipvitl14_split.pth": "clipvitl14.pth"}
 # What torch's restricted unpickler raises: the first two by intention, the others when the bytes are no pickle at all.
-UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError)
+UNREADABLE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,  # a cut-off zip archive: the end is looked for before the file's begin
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
 
 
 @dataclass(frozen=True)
