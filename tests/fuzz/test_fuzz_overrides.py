@@ -1,4 +1,4 @@
-"""--options: whatever stands there, the answer is an Experiment or one ConfigError, and what is loaded is what was said."""
+"""--options: whatever stands there, the answer is an Experiment or one ConfigError; what was said is what is loaded."""
 
 import contextlib
 

@@ -40,6 +40,15 @@ def write_json(path: Path | str, value: Any) -> None:
         file.write("\n")
 
 
+# Line breaks to str.splitlines and many editors, though not to JSON: written raw they would tear a record in two.
+_BREAKS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def json_line(value: Any, **settings: Any) -> str:
+    """JSON that is one line to every reader, without the newline at its end."""
+    return json.dumps(value, ensure_ascii=False, **settings).translate(_BREAKS)
+
+
 def content_key(*parts: Any) -> str:
     """Sixteen hex digits that name the content of `parts` (JSON-serialisable values; bytes are taken as they are)."""
     digest = hashlib.sha256()
@@ -63,6 +72,6 @@ def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json_line(row) + "\n")
         file.flush()
         os.fsync(file.fileno())

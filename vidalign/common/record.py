@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from vidalign.common.io import json_line
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
@@ -35,7 +37,7 @@ class Record:
     def to_json(self) -> str:
         """One line; fields that are None are left out, key order is fixed."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return json.dumps({k: v for k, v in values.items() if v is not None}, ensure_ascii=False)
+        return json_line({k: v for k, v in values.items() if v is not None})
 
     @classmethod
     def from_json(cls, line: str) -> Record:

@@ -162,19 +162,23 @@ def _rebuild(values: dict[str, Any]) -> Sample:
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
     """The unified JSON Lines file: one Sample per line, sorted keys."""
-    from vidalign.common.io import atomic_write
+    from vidalign.common.io import atomic_write, json_line
 
     with atomic_write(path) as file:
         for sample in samples:
-            file.write(json.dumps(to_dict(sample), sort_keys=True, ensure_ascii=False) + "\n")
+            file.write(json_line(to_dict(sample), sort_keys=True) + "\n")
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Read what `write_samples` wrote."""
+    """Read what `write_samples` wrote; DataError with the line for anything else."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as samples: {error}") from error
     samples = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
-            samples.append(from_dict(json.loads(line)))
-        except (json.JSONDecodeError, TypeError) as error:
+            samples += [from_dict(json.loads(line))] if line else []
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}:{number}: not a sample: {error}") from error
     return samples

@@ -118,7 +118,8 @@ class Checker:
 
     def _check_ability(self) -> None:
         """A task that asks for what the model cannot do."""
-        model, task = (self.tree.get(key) for key in ("model.arch", "task.name"))
+        # As text: a block where a name belongs is reported elsewhere, and cannot be looked up.
+        model, task = (str(self.tree.get(key)) for key in ("model.arch", "task.name"))
         if model not in MODELS or task not in TASKS:
             return
         need, have = TASKS.entry(task).needs, MODELS.entry(model).abilities

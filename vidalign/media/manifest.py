@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vidalign.common.errors import DataError, MediaError
-from vidalign.common.io import atomic_write
+from vidalign.common.io import atomic_write, json_line
 
 MANIFEST = "vidalign-manifest.jsonl"  # beside the videos
 FORMAT = 1
@@ -109,7 +109,7 @@ def read_manifest(path: Path) -> Manifest:
     """DataError, with line and remedy, for a file that is no manifest of ours."""
     remedy = "make it again with `vidalign scan`"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the manifest cannot be read ({error}); {remedy}") from error
     head = _object(path, 1, lines[0] if lines else "", remedy)
@@ -119,8 +119,8 @@ def read_manifest(path: Path) -> Manifest:
     entries = {}
     for number, line in enumerate(lines[1:], start=2):
         values = _object(path, number, line, remedy)
-        lists = {name: tuple(values[name]) for name in ("warnings", "decoders_differ") if name in values}
         try:
+            lists = {name: tuple(values[name]) for name in ("warnings", "decoders_differ") if name in values}
             entry = Entry(**{name: value for name, value in (values | lists).items() if name in known})
         except TypeError as error:
             raise DataError(f"{path}:{number}: not an entry of a manifest ({error}); {remedy}") from error
@@ -135,18 +135,18 @@ def write_manifest(path: Path, root: Path, entries: Mapping[str, Entry], *, deco
     inside = whole == os.path.dirname(os.path.abspath(path))
     head = {"format": FORMAT, "root": "." if inside else whole, "decoder": decoder}
     with atomic_write(path) as file:
-        file.write(json.dumps(head, ensure_ascii=False) + "\n")
+        file.write(json_line(head) + "\n")
         for name in sorted(entries):
             values = dataclasses.asdict(entries[name])
             told = {key: value for key, value in values.items() if value not in (None, ())}
-            file.write(json.dumps(told, ensure_ascii=False) + "\n")
+            file.write(json_line(told) + "\n")
 
 
 def _object(path: Path, number: int, line: str, remedy: str) -> dict[str, Any]:
     try:
         values = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{number}: not a line of JSON ({error.msg}); {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}:{number}: not a line of JSON ({error}); {remedy}") from error
     if not isinstance(values, dict):
         raise DataError(f"{path}:{number}: an object expected, found {type(values).__name__}; {remedy}")
     return values
