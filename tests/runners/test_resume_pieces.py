@@ -1,0 +1,214 @@
+"""The pieces behind exact resumption, one by one and fast."""
+
+import json
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tiny_nextqa import make_nextqa, write_config
+
+from vidalign.checkpoint.load import read_checkpoint
+from vidalign.common.errors import ConfigError, Stopped, TrainingError
+from vidalign.common.record import Record
+from vidalign.common.sample import Sample
+from vidalign.config.load import load
+from vidalign.data.sampler import EvalSampler
+from vidalign.registry import RUNNERS
+from vidalign.runners.build import DataRoom, build_model
+from vidalign.runners.callbacks import MetricsFile
+from vidalign.runners.eval_parts import PartFiles, whole_lines
+from vidalign.runners.keep import Keeper
+from vidalign.runners.meters import EpochMeters
+from vidalign.runners.progress import Progress
+from vidalign.runners.stop import StopRequest
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    return write_config(folder / "tiny.yaml", make_nextqa(folder / "nextqa"), cache=folder / "cache")
+
+
+def runner(config, *options):
+    experiment = load(config, list(options))
+    return RUNNERS.load(experiment.run.runner)(experiment)
+
+
+def samples(count):
+    return [Sample(uid=f"toy/val/{i}", dataset="toy", split="val", task="mc_qa") for i in range(count)]
+
+
+def keeper(folder, **run):
+    names = {"root": folder, "last": folder / "checkpoints/last.pt", "predictions": folder / "predictions"}
+    settings = {"keep_last": 1, "keep_every": 0, "save_every_steps": 0, "save_every_minutes": 0.0}
+    return Keeper(SimpleNamespace(**names), SimpleNamespace(**(settings | run)))
+
+
+def test_only_complete_batches_of_this_key_are_done(tmp_path):
+    path = tmp_path / "val.jsonl"
+    parts = PartFiles(path, "ab")
+    with open(tmp_path / ".val.ab.0.jsonl", "w") as file:
+        parts.write(file, [Record(uid=f"toy/val/{i}", pred_idx=i) for i in (0, 1, 2, 4)])
+        file.write('{"uid": "toy/val/5", "pre')
+    with open(tmp_path / ".val.ab.3.jsonl", "w") as file:
+        parts.write(file, [Record(uid="toy/val/3", pred_idx=3)])
+    with open(tmp_path / ".val.cd.0.jsonl", "w") as file:
+        parts.write(file, [Record(uid=f"toy/val/{i}", pred_idx=9) for i in (4, 5, 6)])
+    (tmp_path / ".valid.ab.0.jsonl").write_text("another split")
+    assert parts.begin(samples(7), batch_size=2) == [0, 2]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".val.ab.done.jsonl", ".valid.ab.0.jsonl"]
+    assert [record.pred_idx for record in parts.records()] == [0, 1, 2, 3]
+    assert parts.begin(samples(7), batch_size=2) == [0, 2], "again, as after a kill just here"
+    parts.remove()
+    assert [one.name for one in tmp_path.iterdir()] == [".valid.ab.0.jsonl"]
+
+
+def test_torn_lines_are_left_out(tmp_path):
+    good = Record(uid="ü", pred_idx=1).to_json()
+    (tmp_path / "part").write_bytes(f"{good}\n".encode() + b"\0\0\0\n[1]\n" + f"{good}\n".encode() + b'{"uid": "\xc3')
+    assert [record.uid for record in whole_lines(tmp_path / "part")] == ["ü", "ü"]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_what_is_left_of_an_evaluation_is_dealt_out_once(world):
+    ranks = [EvalSampler(21, batch_size=2, rank=rank, world=world) for rank in range(world)]
+    for one in ranks:
+        one.set_done([0, 4, 20])
+    left = sorted(index for one in ranks for batch in one for index, _ in batch)
+    assert left == [i for i in range(21) if i not in (0, 1, 4, 5, 20)]
+    assert sum(map(len, ranks)) == 8 and max(map(len, ranks)) - min(map(len, ranks)) <= 1
+
+
+def test_retention(tmp_path):
+    keep = keeper(tmp_path, keep_last=2, keep_every=2)
+    for epoch in (1, 2, 3, 4, 5):
+        keep.save({"step": 10 * epoch}, better=epoch == 3, epochs=epoch)
+    kept = {path.name: read_checkpoint(path)["step"] for path in (tmp_path / "checkpoints").iterdir()}
+    steps = {"step-00000040.pt": 40, "step-00000050.pt": 50}
+    assert kept == {"last.pt": 50, "best.pt": 30, "epoch-0002.pt": 20, "epoch-0004.pt": 40, **steps}
+
+
+def test_links_where_the_file_system_has_none(tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    keep = keeper(tmp_path)
+    keep.save({"step": 1}, better=True)
+    keep.save({"step": 2})
+    assert [read_checkpoint(tmp_path / f"checkpoints/{name}.pt")["step"] for name in ("best", "last")] == [1, 2]
+
+
+def test_saving_by_steps_and_by_the_clock(tmp_path):
+    assert [step for step in range(1, 10) if keeper(tmp_path, save_every_steps=3).due(step)] == [3, 6, 9]
+    assert not keeper(tmp_path).due(3) and not keeper(tmp_path).by_clock()
+    quick = keeper(tmp_path, save_every_minutes=1e-6)
+    time.sleep(0.001)
+    assert quick.by_clock()
+
+
+def test_leftovers_of_a_killed_save_go(tmp_path):
+    for name in ("checkpoints/.last.pt.x.part", "predictions/toy/.val.jsonl.y.part", ".metrics.json.z.part"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "checkpoints/last.pt").touch()
+    keeper(tmp_path).tidy()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["last.pt"]
+
+
+def test_lines_are_cut_back_to_the_checkpoint(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = MetricsFile(path)
+    for step in (1, 2, 3):
+        lines.write("train", Progress(step=step), {})
+    with open(path, "a") as file:
+        file.write('{"kind": "tr')
+    again = MetricsFile(path, count=2)
+    again.write("train", Progress(step=3), {})
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3] and again.count == 3
+    with pytest.raises(TrainingError, match=r"full.*could not be written: No space left"):
+        full = tmp_path / "full"
+        full.symlink_to("/dev/full")
+        lines.path = full
+        lines.write("train", Progress(step=4), {})
+
+
+def test_averages_go_on_exactly():
+    one, other = EpochMeters(torch.device("cpu")), EpochMeters(torch.device("cpu"))
+    values = [torch.tensor(0.1) * k for k in range(1, 8)]
+    for meters in (one, other):
+        for value in values[:2]:
+            meters.window.add({"loss": value, "lr": 0.3})
+        meters.close_window()
+        meters.window.add({"loss": values[2], "lr": 0.7})
+    later = EpochMeters(torch.device("cpu"))
+    later.load_state_dict(json.loads(json.dumps(other.state_dict())))
+    for meters in (one, later):
+        for value in values[3:]:
+            meters.window.add({"loss": value, "lr": 0.1})
+    assert one.close_window() == later.close_window()
+    assert one.whole.averages() == later.whole.averages()
+
+
+def test_weights_that_a_bad_loss_has_reached_are_not_saved():
+    meters = EpochMeters(torch.device("cpu"))
+    meters.window.watch(torch.tensor(1.0), ["a"])
+    assert meters.window.broken() == []
+    meters.window.watch(torch.tensor(float("nan")), ["b", "c"])
+    assert meters.window.broken() == ["b", "c"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_a_wish(number):
+    before = signal.getsignal(number)
+    with StopRequest() as stop:
+        stop.obey(stop.signal, "nothing happened")
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)  # a launcher sends it a second time
+        with pytest.raises(Stopped, match=rf"{number.name}: saved") as caught:
+            stop.obey(stop.signal, "saved")
+    assert caught.value.exit_code == 128 + number and signal.getsignal(number) == before
+
+
+def test_a_second_interrupt_later_ends_at_once(monkeypatch):
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        stop._since -= 2
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+
+
+def test_never_starts_over_and_loses_nothing(made, tmp_path):
+    options = (f"run.output_dir={tmp_path}", "run.max_epochs=1", "run.schedule.warmup_epochs=0")
+    runner(made, *options).train()
+    first = (tmp_path / "checkpoints/last.pt").read_bytes()
+    assert runner(made, *options).train() == [], "finished: nothing to do"
+    assert len(runner(made, *options, "run.resume=never").train()) == 1
+    assert (tmp_path / "checkpoints.1/last.pt").read_bytes() == first
+    assert read_checkpoint(tmp_path / "checkpoints/last.pt")["step"] == 4
+
+
+def test_what_may_change_between_two_starts(made, tmp_path):
+    options = (f"run.output_dir={tmp_path}", "run.max_steps=1")
+    runner(made, *options).train()
+    runner(made, *options, "run.num_workers=1", "run.save_every_steps=2", "run.keep_last=3").train()
+    with pytest.raises(ConfigError, match=r"differs in model\.losses\.vaq, run\.batch_size_per_gpu\)"):
+        runner(made, *options, "run.batch_size_per_gpu=2", "model.losses.vaq=0.1").train()
+
+
+def test_a_first_batch_without_a_usable_sample_after_a_restart(made, tmp_path):
+    """The stand-in is the batch before, made again."""
+    room_of = runner(made, f"run.output_dir={tmp_path}", "run.batch_size_per_gpu=2")
+    model = build_model(room_of.experiment, device=torch.device("cpu"))
+    loader = DataRoom(room_of.experiment, model, device=torch.device("cpu")).train_loader()
+    batches = list(loader)
+    loader.sampler.consumed = 8  # the fourth batch was just taken
+    before = loader.usable_before()
+    assert before["uid"] == batches[2]["batch"]["uid"]
+    assert torch.equal(before["video"], batches[2]["batch"]["video"])
+    loader.sampler.consumed = 2
+    assert loader.usable_before() is None
