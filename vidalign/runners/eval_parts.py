@@ -122,12 +122,14 @@ def evaluation_key(experiment: Experiment, model: nn.Module, *, dataset: str, sa
     key = None
     if dist.is_main():
         run = experiment.run
-        batch = run.eval_batch_size_per_gpu or run.batch_size_per_gpu  # a score's last bit may depend on its batch
+        # A score's last bit may depend on its batch and its device.
+        batch = run.eval_batch_size_per_gpu or run.batch_size_per_gpu
+        device = next(model.parameters()).device.type
         key = content_key(
             asdict(experiment.model),
             asdict(experiment.datasets[dataset]),
             asdict(experiment.task),
-            [run.seed, run.precision, batch, run.checkpoint, _stat(run.checkpoint)],
+            [run.seed, run.precision, batch, device, run.checkpoint, _stat(run.checkpoint)],
             _digest(model),
             [repr(sample) for sample in samples],
         )
