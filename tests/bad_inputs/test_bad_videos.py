@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from video_files import (
     claim_duration,
     hanging_decoder,  # noqa: F401 -- a fixture
@@ -14,14 +15,17 @@ from video_files import (
 )
 
 from vidalign.common.sample import Media, Sample
+from vidalign.config.load import check_files, load
 from vidalign.data.dataset import Failure, Loaded, SampleDataset
 from vidalign.data.loader import make_loader
 from vidalign.data.sampler import EvalSampler
+from vidalign.media import load as media_load
 from vidalign.media import probe
 from vidalign.media.load import MediaLoader, resolve_video
 from vidalign.media.manifest import MANIFEST, find_manifest
 from vidalign.media.scan import scan
 from vidalign.media.spec import MediaSpec
+from vidalign.runners.build import DataRoom, build_model
 
 
 class Plain:
@@ -206,3 +210,29 @@ def test_pictures_of_a_file_that_is_replaced_while_in_use(tmp_path):
     make_video(tmp_path / "good.mp4", frames=24)
     [entry] = entries(tmp_path, ("good",), manifest=find_manifest(tmp_path, None))
     assert [kept["index"] for kept in entry.kept_frames] == [3, 9, 15, 21]
+
+
+def test_a_run_that_makes_features_reads_the_manifest(tmp_path, hanging_decoder, monkeypatch, repository):  # noqa: F811
+    """From the config to the store: the endless file fails with the scan's reason and is not opened."""
+    videos = tmp_path / "videos"
+    (tmp_path / "clips").mkdir()
+    videos.mkdir()
+    lines = [f"{name},1,1,1,q,1,{name},CW,a,b,c,d,e" for name in ("good", "endless")]
+    head = "video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4"
+    (tmp_path / "clips" / "val.csv").write_text("\n".join([head, *lines]) + "\n")
+    make_video(videos / "good.mp4", frames=12)
+    make_video(videos / "endless.mp4", frames=12)
+    scan(videos, manifest=tmp_path / "m.jsonl", workers=1, timeout_seconds=1.5, progress=False)
+    opened, real = [], media_load.open_video
+    monkeypatch.setattr(media_load, "open_video", lambda path, **k: (opened.append(path.name), real(path, **k))[1])
+
+    paths = {"datasets.clips.root": tmp_path, "datasets.clips.manifest": "m.jsonl", "paths.cache": tmp_path / "cache"}
+    experiment = load(repository / "configs/bovila/clips_eval.yaml", [f"{key}={value}" for key, value in paths.items()])
+    check_files(experiment)
+    device = torch.device("cpu")
+    dataset, _ = DataRoom(experiment, build_model(experiment, device=device), device=device).dataset(
+        "clips", "val", train=False
+    )
+    good, failed = dataset[0, 0], dataset[1, 0]
+    assert isinstance(good, Loaded) and set(opened) == {"good.mp4"}
+    assert failed.reason == "decord gave no answer for this file within 1.5 s; try decoder: pyav"
