@@ -9,6 +9,7 @@ from typing import ClassVar
 from vidalign.common import dist
 from vidalign.common.errors import DataError, unknown
 from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.data.sets.base import Builder
 from vidalign.data.shapes.config import ShapesConfig
 from vidalign.data.shapes.files import draw_missing, folder_name, make_clips
 from vidalign.data.shapes.questions import GROUPS
@@ -16,7 +17,7 @@ from vidalign.data.shapes.samples import DATASET, multiple_choice
 from vidalign.data.shapes.world import SLOT_SECONDS, Clip
 
 
-class Shapes:
+class Shapes(Builder):
     """`Shapes(config).samples(split)`: draws the clips of the split that are not there yet."""
 
     info: ClassVar[DatasetInfo] = DatasetInfo(
@@ -27,6 +28,7 @@ class Shapes:
     }
 
     def __init__(self, config: ShapesConfig) -> None:
+        # Not the base's: the folder need not exist before something is drawn into it.
         self.config = config
         self.root = Path(config.root)
 
@@ -34,11 +36,6 @@ class Shapes:
     def media_root(self) -> Path:
         """Folder of the mp4 files of this seed (and control)."""
         return self.root / folder_name(self.config.seed, self.config.blind)
-
-    @property
-    def feature_path(self) -> Path | None:
-        """The configured feature file, None when none is configured."""
-        return self.root / self.config.features if self.config.features else None
 
     def clips(self, split: str) -> list[Clip]:
         """The clips of a split, undrawn."""
