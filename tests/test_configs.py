@@ -12,10 +12,11 @@ from vidalign import registry
 from vidalign.config.load import load
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SYSTEMS = ("bovila", "llama_vqa")
+SYSTEMS = ("bovila", "llama_vqa", "topa")
 BENCHMARKS = {
     "bovila": ("star", "dramaqa", "vlep", "tvqa", "how2qa", "clips"),
     "llama_vqa": ("nextqa", "star", "dramaqa", "vlep", "tvqa", "clips"),
+    "topa": ("nextqa", "star", "tvqa", "clips"),
 }
 RUNS = [(system, name, purpose) for system in SYSTEMS for name in BENCHMARKS[system] for purpose in ("train", "eval")]
 ALL_YAML = sorted((REPOSITORY / "configs").rglob("*.yaml"))
@@ -117,6 +118,16 @@ def test_llama_vqa_recipes_are_the_published_ones(benchmark):
     assert peak_rate(run, gpus) == pytest.approx(rate)
     assert (data.subtitles, model.losses.vaq, model.losses.qav, model.losses.tau) == (subtitles, vaq, True, 100.0)
     assert (run.max_epochs, run.schedule.warmup_epochs, run.optimizer.betas) == (5, 2.0, [0.9, 0.95])
+
+
+@pytest.mark.parametrize(("benchmark", "rate"), [("nextqa", 0.0125), ("star", 0.0125), ("tvqa", 0.00625)])
+def test_topa_fine_tuning_is_the_published_recipe(benchmark, rate):
+    experiment = loaded("topa", benchmark, "train")
+    model, run = experiment.model, experiment.run
+    assert peak_rate(run, 4) == pytest.approx(rate)
+    assert (model.max_seq_len, model.adapter.length, model.adapter.video_bias) == (128, 50, 3.5)
+    assert (run.batch_size_per_gpu, run.accumulate, run.max_epochs, run.schedule.warmup_epochs) == (20, 4, 5, 1)
+    assert run.optimizer.weight_decay == 0.1 and model.memory.path is None
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -92,6 +92,13 @@ MODELS = Registry(
             abilities=("score_options",),
             export=_LLAMA_VQA_FILE,
         ),
+        "topa": Entry(
+            "vidalign.models.topa.model:TOPA",
+            "vidalign.models.topa.config:TOPAConfig",
+            "TOPA: text-only pre-alignment, video moved to the text side by a support memory (arXiv 2405.13911)",
+            abilities=("score_options",),
+            export="vidalign.models.topa.keys:official_checkpoint",
+        ),
     },
 )
 DATASETS = Registry(

@@ -21,10 +21,12 @@ from vidalign.backbones.generate import greedy
 from vidalign.backbones.option_scores import mean_token_loss, option_losses
 from vidalign.backbones.video_lm import VideoLM, build_video_lm, row_starts
 from vidalign.common.output import Output
+from vidalign.common.sample import DatasetInfo
 from vidalign.media.spec import MediaSpec
 from vidalign.models.base import OptionScores
 from vidalign.models.topa.cross_modal import SupportMemory
 from vidalign.models.topa.keys import load_released
+from vidalign.models.topa.processor import PromptProcessor, build_processor
 from vidalign.text.plan import plan_stream
 
 STREAMS = ("vqa", "caption")
@@ -66,6 +68,10 @@ class TOPA(nn.Module):
     def media_spec(self) -> MediaSpec:
         """F rows of CLIP features, the official floor rule, zero rows when there are fewer."""
         return MediaSpec(kind="features", num_frames=self.config.num_frames, feature_dim=self.config.visual_dim)
+
+    def processor(self, info: DatasetInfo, *, train: bool, seed: int) -> PromptProcessor:
+        """Prompts of this model for one benchmark."""
+        return build_processor(self.config, info, train=train, seed=seed, cache_dir=self.cache_dir)
 
     def checkpoint_blocks(self) -> list[nn.Module]:
         """The modules that activation checkpointing wraps."""
