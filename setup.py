@@ -32,14 +32,6 @@ EXTRAS = {
     "video": ["torchcodec>=0.17", "av>=18"],
     "llama3": ["tiktoken>=0.8"],
     "log": ["tensorboard>=2.20"],
-    "wandb": ["wandb>=0.30"],
-    "caption": ["pycocoevalcap>=1.2", "rouge-score>=0.1.2"],
-    "report": ["matplotlib>=3.9"],
-    "slurm": ["submitit>=1.5"],
-    "stream": ["webdataset>=1.0"],
-    "fast": ["liger-kernel>=0.8"],
-    "quant": ["bitsandbytes>=0.50"],
-    "zero": ["deepspeed>=0.19"],
     "dev": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6.150", "ruff>=0.15"],
 }
 

@@ -42,15 +42,6 @@ ENABLES = {
     "av": "decoder: pyav, and all that `vidalign scan` can tell of a file",
     "tiktoken": "LLaMA-3 tokenizers",
     "tensorboard": "run.tensorboard",
-    "wandb": "logging to Weights & Biases",
-    "pycocoevalcap": "caption metrics (METEOR and SPICE need Java too)",
-    "rouge-score": "ROUGE",
-    "matplotlib": "figures of reports",
-    "submitit": "jobs on Slurm",
-    "webdataset": "streamed shards",
-    "liger-kernel": "fused kernels on GPUs",
-    "bitsandbytes": "quantised language models on GPUs",
-    "deepspeed": "ZeRO over many GPUs",
 }
 DECODERS = {"decord": "decord", "torchcodec": "torchcodec.decoders", "pyav": "av"}
 
