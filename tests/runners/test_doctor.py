@@ -22,7 +22,8 @@ def test_this_machine(capsys):
     heavy = {"torch", "torchvision", "decord"} - set(sys.modules)
     code = main(["doctor"])
     shown = capsys.readouterr().out
-    for subject in ("python", "packages", "torch pair", "decord", "gpu", "open files", "java", "tiktoken", "tensorboard"):
+    subjects = ("python", "packages", "torch pair", "decord", "gpu", "open files", "java", "tiktoken", "tensorboard")
+    for subject in subjects:
         assert f" {subject} " in shown, subject
     assert code == (0 if "0 problems" in shown else 2)
     assert not heavy & set(sys.modules), "heavy packages are imported in children only"
