@@ -20,6 +20,8 @@ def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
         with atomic_write(path, "wb") as file:
             torch.save(to_cpu(content), file)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns some write errors into RuntimeError
+        if "DataLoader worker" in str(error):
+            raise  # torch tells of a lost worker from a signal handler, at whatever line the process is: not the disk
         kept = " The checkpoint written before is untouched." if Path(path).exists() else ""
         raise CheckpointError(f"{path} could not be written: {_reason(error)}.{kept} Is the disk full?") from error
 
