@@ -10,6 +10,7 @@ import csv
 import json
 import logging
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,11 +106,10 @@ class Row:
         return {"row": self.index, **{str(key): value for key, value in self.values.items() if key not in skip}}
 
 
-class Builder:
-    """Base of the benchmark builders: `Builder(config).samples(split)`.
+class Builder(ABC):
+    """What every benchmark builder is: `Builder(config).samples(split)`, and where its media and features lie.
 
-    A builder declares `info`, says in `rows_of` which file a split is, and turns one Row into one Sample in `sample`.
-    `type_numbers` are the official loaders' numbers of the question types (-1 where they have none).
+    It declares `info`; `type_numbers` are the official loaders' numbers of the question types (-1 where none).
     """
 
     info: ClassVar[DatasetInfo]
@@ -118,11 +118,6 @@ class Builder:
     def __init__(self, config: DatasetConfig) -> None:
         self.config = config
         self.root = Path(config.root)
-        if not self.root.is_dir():
-            raise DataError(
-                f"datasets.{self.info.name}.root: folder {self.root} does not exist; put the annotation files there or "
-                f"set datasets.{self.info.name}.root (or paths.data_root)"
-            )
 
     @property
     def media_root(self) -> Path:
@@ -139,13 +134,32 @@ class Builder:
         """The configured manifest of `vidalign scan`, None when one is only looked for beside the videos."""
         return self.root / self.config.manifest if self.config.manifest else None
 
+    @abstractmethod
+    def samples(self, split: str) -> list[Sample]:
+        """All Samples of a split; at most config.max_samples of them."""
+
+
+class AnnotationBuilder(Builder):
+    """Base of the builders that read annotation files, row by row.
+
+    A builder says in `rows_of` which file a split is, and turns one Row into one Sample in `sample`.
+    """
+
+    def __init__(self, config: DatasetConfig) -> None:
+        super().__init__(config)
+        if not self.root.is_dir():
+            raise DataError(
+                f"datasets.{self.info.name}.root: folder {self.root} does not exist; put the annotation files there or "
+                f"set datasets.{self.info.name}.root (or paths.data_root)"
+            )
+
+    @abstractmethod
     def rows_of(self, split: str) -> Iterable[Row]:
         """The annotation rows of a split, in file order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sample(self, row: Row, split: str) -> Sample:
         """One Sample from one row."""
-        raise NotImplementedError
 
     def expected_count(self, split: str) -> int | None:
         """Published number of rows of a split, None where nobody counted."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.data.sets.base import Builder, Row, read_json_rows
+from vidalign.data.sets.base import AnnotationBuilder, Row, read_json_rows
 
 
-class DramaQA(Builder):
+class DramaQA(AnnotationBuilder):
     """`AnotherMissOhQA_<split>_set.json`; features keyed by shot.
 
     A `vid` that ends in 0000 is a scene: its shots follow one another in `media.parts`. Any other is one shot.

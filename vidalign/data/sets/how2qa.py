@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.data.sets.base import Builder, Row, read_csv, read_json_names, read_jsonl
+from vidalign.data.sets.base import AnnotationBuilder, Row, read_csv, read_json_names, read_jsonl
 
 _OPTIONS = ("a0", "a1", "a2", "a3")
 _PROCESSED = ("video_id", "start", "end", "question", *_OPTIONS, "answer_id")
@@ -23,7 +23,7 @@ _AUTHORS = ("video_id", "clip", "a0", "a1", "a2", "question", "a3")
 _CLIP = re.compile(r"\[\s*([\d.]+)\s*:\s*([\d.]+)\s*\]")
 
 
-class How2QA(Builder):
+class How2QA(AnnotationBuilder):
     """Options are shuffled by the row's uid unless `official_order` is set; meta["option_order"] maps back.
 
     # Changed: BoViLA keeps the file's order, where the true option of public_val is always the first, so that any bias

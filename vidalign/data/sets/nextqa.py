@@ -8,14 +8,14 @@ from glob import escape
 from typing import Any, ClassVar
 
 from vidalign.common.sample import DatasetInfo, Media, Sample
-from vidalign.data.sets.base import Builder, Row, read_csv, read_json_names, read_json_rows
+from vidalign.data.sets.base import AnnotationBuilder, Row, read_csv, read_json_names, read_json_rows
 
 _OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 _COLUMNS = ("video", "question", "answer", "qid", "type", *_OPTIONS)
 _GROUPS = {"Causal": ("CW", "CH"), "Temporal": ("TN", "TC", "TP"), "Descriptive": ("DC", "DL", "DO", "DB")}
 
 
-class NextQA(Builder):
+class NextQA(AnnotationBuilder):
     """`<split>.csv` (or the processed `<split>.json` of SeViLA / ViLA), `map_vid_vidorID.json`."""
 
     info = DatasetInfo(

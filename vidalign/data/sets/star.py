@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.data.sets.base import Builder, Row, read_json_rows
+from vidalign.data.sets.base import AnnotationBuilder, Row, read_json_rows
 
 _TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
 # Ground-truth graphs; large, and never to be seen by a model.
 _GRAPHS = ("situations", "question_program")
 
 
-class Star(Builder):
+class Star(AnnotationBuilder):
     """`STAR_<split>.json`; videos `<video_id>.mp4`.
 
     Headline "accuracy" is the micro average, which BoViLA and LLaMA-VQA call Total; the mean of the four types, which

@@ -7,14 +7,14 @@ from functools import cached_property
 
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Sample, Subtitle
-from vidalign.data.sets.base import Builder, Row, read_jsonl
+from vidalign.data.sets.base import AnnotationBuilder, Row, read_jsonl
 from vidalign.data.sets.vlep import read_subtitles
 from vidalign.text.dialogue import read_srt
 
 _OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 
 
-class Tvqa(Builder):
+class Tvqa(AnnotationBuilder):
     """`tvqa_<split>.jsonl`; subtitles from `tvqa_subtitles/<vid_name>.srt` or `tvqa_preprocessed_subtitles.jsonl`.
 
     `ts` may be NaN-NaN: then the question is about the whole clip.

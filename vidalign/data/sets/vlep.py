@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 from vidalign.common.sample import DatasetInfo, Sample, Subtitle
-from vidalign.data.sets.base import Builder, Row, read_jsonl
+from vidalign.data.sets.base import AnnotationBuilder, Row, read_jsonl
 
 
-class Vlep(Builder):
+class Vlep(AnnotationBuilder):
     """`vlep_<split>_release.jsonl` (val is the dev file), `vlep_subtitles.jsonl` where subtitles are asked for.
 
     The rows have no question; processors put their own fixed one.

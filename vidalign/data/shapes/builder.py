@@ -10,7 +10,6 @@ from vidalign.common import dist
 from vidalign.common.errors import DataError, unknown
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.data.sets.base import Builder
-from vidalign.data.shapes.config import ShapesConfig
 from vidalign.data.shapes.files import draw_missing, folder_name, make_clips
 from vidalign.data.shapes.questions import GROUPS
 from vidalign.data.shapes.samples import DATASET, multiple_choice
@@ -26,11 +25,6 @@ class Shapes(Builder):
     type_numbers: ClassVar[Mapping[str, int]] = {
         name: number for number, name in enumerate((*GROUPS["core"], *GROUPS["hard"]), start=1)
     }
-
-    def __init__(self, config: ShapesConfig) -> None:
-        # Not the base's: the folder need not exist before something is drawn into it.
-        self.config = config
-        self.root = Path(config.root)
 
     @property
     def media_root(self) -> Path:
