@@ -33,6 +33,7 @@ def test_factorised_regularizer_equals_the_mean_of_the_matrix():
     assert matrix.shape == (7, 7)
     fast = evidential.regularizer(e, q, label)
     torch.testing.assert_close(fast, matrix.mean())
+    torch.testing.assert_close(evidential.regularizer(e, q, label, all_pairs=False), matrix.diagonal().mean())
     want = torch.autograd.grad(matrix.mean(), [e, q], retain_graph=True)
     torch.testing.assert_close(torch.autograd.grad(fast, [e, q]), want)
 

@@ -103,7 +103,7 @@ def test_bovila_in_two_processes_equals_one_in_tokens_mode(made, tmp_path):
         for name in ("one", "two")
     ]
     for one, other in zip(*lines, strict=True):
-        for name in ("loss", "edl_mse", "vaq", "aqa"):
+        for name in ("loss", "edl_mse", "edl_reg", "vaq", "aqa"):
             assert other[name] == pytest.approx(one[name], rel=1e-6), (one["kind"], one["step"], name)
     weights = [read_checkpoint(tmp_path / name / "checkpoints/last.pt")["model"] for name in ("one", "two")]
     for name, value in weights[0].items():

@@ -61,7 +61,8 @@ class Model(Protocol):
 
     Optional: `checkpoint_blocks() -> list of modules` for activation checkpointing; `trained_parameters() -> dict` when
     names or order in optimizer states are not those of the module; `uses_autocast = True` for models that want the
-    runner's autocast instead of casting inside. Under `torch.device("meta")` from_config builds shapes only (dry run).
+    runner's autocast instead of casting inside; `set_loss_norm(name)` when a loss is no plain mean over items unless
+    told so (`loss_norm: tokens`). Under `torch.device("meta")` from_config builds shapes only (dry run).
     """
 
     abilities: ClassVar[frozenset[str]]

@@ -50,6 +50,8 @@ def build_model(experiment: Experiment, *, device: torch.device) -> nn.Module:
     torch.manual_seed(experiment.run.seed)
     cls = MODELS.load(experiment.model.arch)
     model = cls.from_config(experiment.model, dtype=frozen_dtype(experiment), cache_dir=Path(experiment.paths.cache))
+    if hasattr(model, "set_loss_norm"):
+        model.set_loss_norm(experiment.run.loss_norm)
     if experiment.run.checkpoint is not None:
         load_weights(model, experiment.run.checkpoint)
     return model.to(device)

@@ -12,6 +12,8 @@ Shape letters: N supervised rows, V vocabulary.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,18 +46,23 @@ def squared_error(e_NV: Tensor, q_N1: Tensor, label_N: Tensor) -> Tensor:
     return error + variance / k
 
 
-def regularizer(e_NV: Tensor, q_N1: Tensor, label_N: Tensor) -> Tensor:
-    """Mean over all pairs of rows of `regularizer_matrix`, without building it -> scalar."""
+def regularizer(e_NV: Tensor, q_N1: Tensor, label_N: Tensor, *, all_pairs: bool = True) -> Tensor:
+    """Mean over all pairs of rows of `regularizer_matrix`, without building it -> scalar.
+
+    all_pairs False: mean of its diagonal, each row with its own s, which is a plain mean over rows.
+    """
     alpha_NV, s_N = _dirichlet(e_NV, q_N1, label_N)
     k = e_NV.shape[-1]
-    const = torch.lgamma(e_NV.new_tensor(float(k)))
+    const = math.lgamma(k)
     own = ((alpha_NV - 1) * torch.digamma(alpha_NV) - torch.lgamma(alpha_NV)).sum(-1)
-    return torch.lgamma(s_N).mean() - const + own.mean() - (alpha_NV.sum(-1) - k).mean() * torch.digamma(s_N).mean()
+    excess, spread = alpha_NV.sum(-1) - k, torch.digamma(s_N)
+    cross = excess.mean() * spread.mean() if all_pairs else (excess * spread).mean()
+    return (torch.lgamma(s_N).mean() - const + own.mean() - cross).to(e_NV.dtype)
 
 
-def answer_terms(e_NV: Tensor, q_N1: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
+def answer_terms(e_NV: Tensor, q_N1: Tensor, label_N: Tensor, *, all_pairs: bool = True) -> tuple[Tensor, Tensor]:
     """The two terms of the answer loss, unweighted: mean squared error and regularizer, both scalars."""
-    return squared_error(e_NV, q_N1, label_N).mean(), regularizer(e_NV, q_N1, label_N)
+    return squared_error(e_NV, q_N1, label_N).mean(), regularizer(e_NV, q_N1, label_N, all_pairs=all_pairs)
 
 
 def regularizer_matrix(e_NV: Tensor, q_N1: Tensor, label_N: Tensor) -> Tensor:
@@ -66,14 +73,19 @@ def regularizer_matrix(e_NV: Tensor, q_N1: Tensor, label_N: Tensor) -> Tensor:
     """
     alpha_NV, s_N = _dirichlet(e_NV, q_N1, label_N)
     k = e_NV.shape[-1]
-    const = torch.lgamma(e_NV.new_tensor(float(k)))
+    const = math.lgamma(k)
     spread = torch.digamma(alpha_NV)[None] - torch.digamma(s_N)[:, None, None]
-    return torch.lgamma(s_N)[:, None] - const - torch.lgamma(alpha_NV).sum(-1) + ((alpha_NV - 1) * spread).sum(-1)
+    matrix = torch.lgamma(s_N)[:, None] - const - torch.lgamma(alpha_NV).sum(-1) + ((alpha_NV - 1) * spread).sum(-1)
+    return matrix.to(e_NV.dtype)
 
 
 def _dirichlet(e_NV: Tensor, q_N1: Tensor, label_N: Tensor) -> tuple[Tensor, Tensor]:
-    """alpha (N, V) with the true class set to 1, and s (N,) = r k + k = k / u."""
+    """alpha (N, V) with the true class set to 1, and s (N,) = r k + k = k / u; in float64.
+
+    The regularizer is a small difference of large sums: float32 leaves only four or five digits of it.
+    """
     k = e_NV.shape[-1]
+    e_NV, q_N1 = e_NV.double(), q_N1.double()
     u = uncertainty(q_N1).clamp(min=_SMALLEST_U)
     alpha = e_NV * (q_N1 / u) * k + 1
     return alpha.scatter(1, label_N[:, None], 1.0), (k / u)[:, 0]

@@ -38,6 +38,7 @@ class BoViLA(nn.Module):
     def __init__(self, video_lm: VideoLM, config: Any, *, cache_dir: Path | None = None) -> None:
         super().__init__()
         self.video_lm, self.config, self.cache_dir = video_lm, config, cache_dir
+        self.regularize_all_pairs = True
         self.scale_proj: nn.Linear | None = None
         if config.losses.answer == "evidential":
             # Kept: the evidence scale is a random frozen projection. [train_edl_vaq_aqa_nogate]
@@ -51,6 +52,14 @@ class BoViLA(nn.Module):
     ) -> BoViLA:
         """From BoViLAConfig; loads the frozen LM. `dtype` of the frozen weights overrides `config.llm.dtype`."""
         return cls(build_video_lm(config, dtype=dtype), config, cache_dir=Path(cache_dir) if cache_dir else None)
+
+    def set_loss_norm(self, loss_norm: str) -> None:
+        """Called by the runner with `run.loss_norm`.
+
+        Changed: under "tokens" the regularizer pairs each row with its own evidence, as the formula means it; the
+        official pairs of all rows of a micro-batch do not add up over micro-batches and processes.
+        """
+        self.regularize_all_pairs = loss_norm == "official"
 
     def media_spec(self) -> MediaSpec:
         """F rows of CLIP features, the official floor rule, zero rows when there are fewer."""
@@ -165,7 +174,7 @@ class BoViLA(nn.Module):
         # Rows are supervised by the span's mask; cross-entropy alone leaves out the token with id 0. [train_fp16]
         e_NV, q_N1 = self._evidence(logits_NV)
         label_N = rows["target_N"]
-        error, regularizer = evidential.answer_terms(e_NV, q_N1, label_N)
+        error, regularizer = evidential.answer_terms(e_NV, q_N1, label_N, all_pairs=self.regularize_all_pairs)
         out.losses["edl_mse"] = losses.evidential * error
         out.losses["edl_reg"] = losses.regularizer * regularizer
         out.logs["uncertainty"] = evidential.uncertainty(q_N1).mean().detach()
