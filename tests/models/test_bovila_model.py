@@ -69,7 +69,8 @@ def test_cached_scoring_equals_one_full_row_per_option(build, options):
     torch.testing.assert_close(got.extras["token_ce"], want.extras["token_ce"], rtol=1e-4, atol=2e-5)
     if want.uncertainty is not None:
         torch.testing.assert_close(got.uncertainty, want.uncertainty, rtol=1e-4, atol=1e-5)
-    assert (want.scores.std(dim=1) > 1e-3).all(), "options must differ, or the comparison shows nothing"
+    # Over all rows: normal_ draws differ between AVX2 and AVX-512 machines, and two options of one row may come close.
+    assert want.scores.std(dim=1).mean() > 1e-2, "options must differ, or the comparison shows nothing"
 
 
 def test_missing_options_score_minus_infinity():
