@@ -111,6 +111,12 @@ DATASETS = Registry(
         "vlep": Entry(f"{_SETS}.vlep:Vlep", _DATASET, "VLEP future event prediction (jsonl)"),
         "tvqa": Entry(f"{_SETS}.tvqa:Tvqa", _DATASET, "TVQA (jsonl, srt)"),
         "dramaqa": Entry(f"{_SETS}.dramaqa:DramaQA", _DATASET, "DramaQA (json, shots and scenes)"),
+        "egoschema": Entry(
+            f"{_SETS}.egoschema:EgoSchema", _DATASET, "EgoSchema: labelled subset, full set (json, csv)"
+        ),
+        "perception": Entry(f"{_SETS}.egoschema:Perception", _DATASET, "Perception Test multiple choice (csv, TOPA)"),
+        "textvid": Entry(f"{_SETS}.textvid:TextVid", _DATASET, "TextVID: textual videos with questions (json, TOPA)"),
+        "webvid": Entry(f"{_SETS}.textvid:WebVid", _DATASET, "captioned WebVid features (json, TOPA)"),
         "shapes": Entry(
             "vidalign.data.shapes.builder:Shapes",
             "vidalign.data.shapes.config:ShapesConfig",

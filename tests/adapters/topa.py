@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapters import topa_data, topa_models
+from adapters import topa_data, topa_models, topa_sets
 from refcases.case import Case
 from refcases.objectives import mean_square
 from torch import Tensor
@@ -33,11 +33,12 @@ from vidalign.backbones.video_lm import VideoLM
 from vidalign.backbones.video_prompts import VideoPrompts
 from vidalign.config.schema import OptimizerConfig
 from vidalign.media.sampling import bounded_segments, stride_floor, uniform_floor, zero_rows
+from vidalign.media.text_frames import fuse_captions
 from vidalign.models.topa.captioning import DEMOS, caption_of, question_block
 from vidalign.models.topa.config import TOPAConfig
 from vidalign.models.topa.keys import official_checkpoint
 from vidalign.models.topa.model import TOPA
-from vidalign.models.topa.text_prealign import add_noise, fuse_captions
+from vidalign.models.topa.text_prealign import add_noise
 from vidalign.runners.optim import build_optimizer, set_rate, trained_parameters
 from vidalign.runners.schedules import warmup_cosine
 from vidalign.scoring.mvbench import loosely_right, true_option
@@ -240,6 +241,7 @@ def answer_texts(case: Case) -> dict[str, Any]:
 
 KINDS = {
     "block": run_block,
+    "dataset": topa_sets.run_dataset,
     "dataset_overflow": topa_data.run_dataset_overflow,
     "eval": topa_models.run_eval,
     "generate": topa_models.run_generate,

@@ -96,8 +96,9 @@ def test_files_that_are_no_store(tmp_path):
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(DataError, match=r"text\.pth: not a feature dictionary"):
         FeatureStore.open(tmp_path / "text.pth").rows("a")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no store\.json in this folder"):
-        FeatureStore.open(tmp_path)
+        FeatureStore.open(tmp_path / "empty")
     with pytest.raises(DataError, match=r"no such feature file.*extract_features\.py"):
         FeatureStore.open(tmp_path / "absent.pth")
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vidalign.common.errors import ConfigError, DataError
+from vidalign.common.errors import ConfigError, DataError, MediaError
+from vidalign.media.text_frames import fuse_captions
 from vidalign.models.topa.cross_modal import SupportMemory, project, project_top_k
-from vidalign.models.topa.text_prealign import add_noise, draw_mode, fuse_captions, single_frame
+from vidalign.models.topa.text_prealign import add_noise, draw_mode, single_frame
 
 
 def unit(rows, width=12, seed=0):
@@ -110,7 +111,7 @@ def test_fused_frames_are_unit_means_of_unit_captions():
 
 @pytest.mark.parametrize("counts", [[2, 1], [3, 3, 1], [6, 0]])
 def test_captions_that_do_not_fit_their_features(counts):
-    with pytest.raises(DataError, match="6 caption features"):
+    with pytest.raises(MediaError, match="6 caption features"):
         fuse_captions(unit(6), counts)
 
 

@@ -10,7 +10,7 @@ import torch
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Media, Sample
 from vidalign.config.load import load
-from vidalign.models.topa.processor import PromptProcessor
+from vidalign.models.topa.processor import PromptProcessor, Teaching
 from vidalign.registry import RUNNERS
 from vidalign.text.tokenizers import tiny_tokenizer
 
@@ -45,7 +45,7 @@ def said(tokenizer, row):
 
 def test_training_rows(tokenizer):
     assert list(processor(tokenizer).rows(SAMPLE)) == ["vqa"]
-    both = processor(tokenizer, caption_share=0.5)
+    both = processor(tokenizer, teaching=Teaching(caption_share=0.5))
     found = {said(tokenizer, both.rows(CAPTIONED, epoch=epoch)["caption"][0]) for epoch in range(20)}
     assert found == {": A man rides.", ": He rides a bike."}, "summary and open-ended answer take turns"
     summed_up = replace(CAPTIONED, options=("a ball", "both of them"))
@@ -71,7 +71,7 @@ def test_features_become_unit_rows_and_padding_stays_zero(tokenizer):
 
 
 def test_batches_learn_one_loss_drawn_by_epoch_and_sample(tokenizer):
-    both = processor(tokenizer, caption_share=0.5)
+    both = processor(tokenizer, teaching=Teaching(caption_share=0.5))
 
     def modes():
         items = [both(CAPTIONED, torch.zeros(3, 2), epoch=epoch) for epoch in range(30)]

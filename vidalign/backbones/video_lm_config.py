@@ -86,8 +86,9 @@ class VideoLMConfig:
     max_seq_len: int = option(160, "longest row in tokens; longer rows are cut or refused (see `overflow`)", low=16)
     overflow: str = option(
         "error",
-        "a row whose answer does not fit: error names the sample; official cuts it",
-        choices=("error", "official"),
+        "a row whose answer does not fit: error names the sample; official cuts it; skip leaves the sample out in "
+        "training too, counted as failed (see run.max_failed_share)",
+        choices=("error", "official", "skip"),
     )
 
     def problems(self) -> list[tuple[str, str]]:

@@ -60,12 +60,26 @@ class Subtitle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QA:
+    """One of many questions about the same media (TextVID): options in file order, the open-ended `answer` where there
+    is one. `problem` says why it cannot be used, None when it can: it then fails by name when it is drawn.
+    """
+
+    question: str = ""
+    options: tuple[str, ...] = ()
+    answer_idx: int | None = None
+    answer: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One question, caption, pair ... of a benchmark.
 
     `uid` is `<dataset>/<split>/<native id>`, unique in its split. `span` is (start, end) in seconds on the stored file,
     None for the whole video. Texts are raw, options in file order, `answer_idx` 0-based and None where hidden.
-    `subtitles` is None when the benchmark has none or they were not asked for, () when there is no line.
+    `text_frames`: the captions of each frame of a textual video; `qas`: its questions, of which a processor draws one
+    per visit. `subtitles` is None when the benchmark has none or they were not asked for, () when there is no line.
     `meta` keeps the rest of the row and never reaches a model.
     """
 
@@ -87,6 +101,7 @@ class Sample:
     text_spans: tuple[tuple[float, float], ...] = ()
     windows: tuple[tuple[float, float], ...] = ()
     text_frames: tuple[tuple[str, ...], ...] = ()
+    qas: tuple[QA, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -110,7 +125,8 @@ class DatasetInfo:
     `groups` maps a group name to the question types it unites (NExT-QA: Causal -> CW, CH). `headline` names the metric
     printed first. `feature_fps` is the rate of the official feature files. `dialogue` names the rule of
     vidalign/text/dialogue.py by which subtitles become text, None for benchmarks without dialogue.
-    `expected_counts` maps a split to its number of rows.
+    `expected_counts` maps a split to its number of rows. `submission` names the rule of vidalign/scoring/submission.py
+    by which the predictions of a split with hidden answers become the file that the benchmark's server takes.
     """
 
     name: str
@@ -120,6 +136,7 @@ class DatasetInfo:
     feature_fps: float = 1.0
     dialogue: str | None = None
     expected_counts: Mapping[str, int] = field(default_factory=dict)
+    submission: str | None = None
 
 
 def to_dict(sample: Sample) -> dict[str, Any]:
@@ -131,7 +148,7 @@ def to_dict(sample: Sample) -> dict[str, Any]:
             value = dict(value)
         elif dataclasses.is_dataclass(value):
             value = dataclasses.asdict(value)
-        elif f.name == "subtitles" and value is not None:
+        elif f.name in ("subtitles", "qas") and value is not None:
             value = [dataclasses.asdict(line) for line in value]
         if f.name == "subtitles" or value not in (None, (), {}):
             values[f.name] = value
@@ -153,6 +170,8 @@ def from_dict(values: Mapping[str, Any]) -> Sample:
         known["media"] = Media(**{k: _tuples(v) for k, v in values["media"].items()})
     if known.get("subtitles") is not None:
         known["subtitles"] = tuple(Subtitle(**line) for line in values["subtitles"])
+    if known.get("qas"):
+        known["qas"] = tuple(QA(**{k: _tuples(v) for k, v in qa.items()}) for qa in values["qas"])
     return Sample(**known)
 
 

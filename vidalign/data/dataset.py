@@ -50,6 +50,14 @@ class _Processor(Protocol):
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]: ...
 
 
+def repeated_share(samples: Sequence[Sample], share: float) -> list[Sample]:
+    """As many samples as there are, taken from the first `share` of them over and over (TOPA's data-ratio runs)."""
+    if share >= 1.0:
+        return list(samples)
+    kept = max(int(share * len(samples)), 1)
+    return [samples[index % kept] for index in range(len(samples))]
+
+
 class SampleDataset:
     """Samples by (index, epoch). The epoch only names random draws, so items depend on no worker, rank or restart.
 

@@ -33,15 +33,7 @@ def open_matrix(path: Path | str) -> Tensor:
         raise DataError(f"{path}: no such file; a matrix of features (.npy, .safetensors, .pth or .pkl) is expected")
     try:
         content = _read(path)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except UNREADABLE as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{path}: not a matrix that can be read safely (only arrays are allowed in it): {why}"
@@ -70,6 +62,14 @@ def _read(path: Path) -> Any:
         return load_file(path)
     if zipfile.is_zipfile(path):
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    return load_pickle(path)
+
+
+def load_pickle(path: Path | str) -> Any:
+    """What a pickle holds, provided that it is made of tensors, NumPy arrays and plain containers.
+
+    One of UNREADABLE for any other.
+    """
     with open(path, "rb") as file:
         return _ArraysOnly(file).load()
 

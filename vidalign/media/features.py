@@ -1,7 +1,8 @@
 """Feature store: rows of a frozen encoder per video, memory-mapped, so that all processes share one page cache.
 
-Two kinds of file are read: the official `clipvitl14.pth` dictionaries {video id: (n, D) half} of Flipped-VQA, BoViLA
-and TOPA, and our own folders of shards (written by media/feature_writer.py):
+Read are the official `clipvitl14.pth` dictionaries {video id: (n, D) half} of Flipped-VQA, BoViLA and TOPA (or a .pkl
+of such a dictionary), folders with one file per video (media/feature_folder.py), and our own folders of shards (written
+by media/feature_writer.py):
 
     store.json               what every row has in common: dim, dtype, fps, encoder, decoder
     shard-<key>.npy          (rows, dim) plain NumPy file
@@ -23,6 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidalign.common.errors import DataError, MediaError, nearest
+from vidalign.media.arrays import load_pickle
+from vidalign.media.feature_folder import FeatureFolder, is_feature_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,9 +79,13 @@ class FeatureStore:
             raise DataError(f"{path / STORE_FILE}: says no width (`dim`); delete the store and make it again")
 
     @classmethod
-    def open(cls, path: Path | str) -> FeatureStore:
-        """Open a `.pth` dictionary or a folder of shards; DataError when it is neither or not safe to read."""
-        return cls(resolve(Path(path)))
+    def open(cls, path: Path | str) -> FeatureStore | FeatureFolder:
+        """Open a dictionary file, a folder of shards or of one file per video; DataError when it is none of them or
+        not safe to read."""
+        path = Path(path)
+        if not (path / STORE_FILE).exists() and is_feature_folder(path):
+            return FeatureFolder(path)
+        return cls(resolve(path))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
@@ -196,7 +203,8 @@ def load_official(path: str, mtime_ns: int) -> dict[str, Tensor]:
     # Files of torch < 1.6 are not zip archives and cannot be mapped: they are read into memory.
     mapped = zipfile.is_zipfile(path)
     try:
-        content = torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
+        plain = not mapped and path.endswith(".pkl")
+        content = load_pickle(path) if plain else torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
     except UNREADABLE as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
@@ -204,6 +212,7 @@ def load_official(path: str, mtime_ns: int) -> dict[str, Tensor]:
         ) from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, expected a dictionary {{video id: (n, D) tensor}}")
+    content = {key: torch.as_tensor(value) if hasattr(value, "ndim") else value for key, value in content.items()}
     bad = next((key for key, value in content.items() if not isinstance(value, torch.Tensor)), None)
     if bad is not None:
         raise DataError(f"{path}: the entry {bad!r} is a {type(content[bad]).__name__}, expected a tensor (n, D)")

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from vidalign.common.errors import ConfigError, DataError, MediaError
 from vidalign.common.sample import Media, Sample
+from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
 from vidalign.media.manifest import Manifest
 from vidalign.media.sampling import index_rule, span_frames, span_rows, zero_rows
 from vidalign.media.spec import MediaSpec
+from vidalign.media.text_frames import fuse_captions
 from vidalign.media.transforms import transform_by_name
 from vidalign.media.video import VideoReader, open_video, require_decoder
 
@@ -53,7 +55,7 @@ class MediaLoader:
         self,
         spec: MediaSpec,
         *,
-        features: FeatureStore | None = None,
+        features: FeatureStore | FeatureFolder | None = None,
         feature_fps: float = 1.0,
         media_root: Path | None = None,
         decoder: str = "decord",
@@ -93,6 +95,8 @@ class MediaLoader:
         import torch
 
         rows, notes, found = self._all_rows(sample.media)
+        if sample.text_frames:
+            rows = fuse_captions(rows, [len(captions) for captions in sample.text_frames])
         span = span_rows(len(rows), sample.span, self.feature_fps) if found else range(len(rows))
         if not span:
             # Kept: a span without rows is one zero row under "zeros", as in How2QA's loader; the other loaders end

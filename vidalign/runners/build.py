@@ -13,9 +13,10 @@ from vidalign.checkpoint.fit import require_fit
 from vidalign.checkpoint.load import model_state, read_checkpoint
 from vidalign.common import dist
 from vidalign.common.errors import CheckpointError, ConfigError
-from vidalign.data.dataset import SampleDataset
+from vidalign.data.dataset import SampleDataset, repeated_share
 from vidalign.data.loader import Loader, make_loader
 from vidalign.data.sampler import EvalSampler, TrainSampler
+from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
 from vidalign.media.load import MediaLoader
 from vidalign.media.manifest import Manifest, find_manifest
@@ -132,6 +133,8 @@ class DataRoom:
         config = self.experiment.datasets[name]
         builder = DATASETS.load(name)(config)
         samples = builder.samples(split)
+        if train:
+            samples = repeated_share(samples, config.train_share)
         spec = self.model.media_spec()
         media = MediaLoader(
             spec,
@@ -183,7 +186,9 @@ class DataRoom:
             pin_memory=self.device.type == "cuda",
         )
 
-    def _features(self, config: Any, builder: Any, samples: Any, spec: MediaSpec) -> FeatureStore | None:
+    def _features(
+        self, config: Any, builder: Any, samples: Any, spec: MediaSpec
+    ) -> FeatureStore | FeatureFolder | None:
         if spec.kind != "features":
             return None
         path = builder.feature_path

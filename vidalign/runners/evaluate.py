@@ -2,7 +2,7 @@
 
 No collective stands inside the loop: each process appends to a file of its own (eval_parts.py), so that a broken-off
 evaluation goes on where it stopped; afterwards the first one merges them, checks them against the sample list and
-writes predictions/<dataset>/<split>.jsonl in sample order.
+writes predictions/<dataset>/<split>.jsonl in sample order (and <split>_submission.json where a server has the answers).
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from vidalign.common import dist
 from vidalign.common.errors import DataError
-from vidalign.common.io import atomic_write
+from vidalign.common.io import atomic_write, write_json
 from vidalign.common.output import to_device
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.runners.distributed import gather_objects, unwrap
 from vidalign.runners.eval_parts import PartFiles, cannot_write
 from vidalign.scoring.match import exactly_one_each
+from vidalign.scoring.submission import submission
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +81,9 @@ def evaluate(
             by_uid = exactly_one_each(parts.records(), eval_set.samples)
             records = [by_uid[sample.uid] for sample in eval_set.samples]
             _write(path, records)
+            if eval_set.info.submission and any(sample.answer_idx is None for sample in eval_set.samples):
+                content = submission(eval_set.info.submission, records, eval_set.samples)
+                write_json(path.with_name(f"{path.stem}_submission.json"), content)
             outcome = records, task.metrics(records, eval_set.samples, eval_set.info)
         except OSError as error:
             outcome = cannot_write(path, error)

@@ -43,7 +43,7 @@ def row_fields(
         "text": text,
         "text_id": {stream: stack(made, length) for stream, made in rows.items()},
         "label": {stream: maker.labels(stream, made, length) for stream, made in rows.items()},
-        "label_mask": {stream: _mask(stream, made, length) for stream, made in rows.items()},
+        "label_mask": {stream: stream_mask(stream, made, length) for stream, made in rows.items()},
         "video_start": {stream: row.video_start for stream, row in true.items()},
         "prefix_index": {stream: row.supervised for stream, row in true.items()},
         "video_index": {stream: row.supervised + frames for stream, row in true.items()},
@@ -73,7 +73,8 @@ def _true_row(rows: Sequence[Row], sample: Sample) -> Row:
     return rows[sample.answer_idx] if len(rows) == len(sample.options) else rows[0]
 
 
-def _mask(stream: str, rows: Sequence[Row], length: int) -> torch.Tensor:
+def stream_mask(stream: str, rows: Sequence[Row], length: int) -> torch.Tensor:
+    """The official label mask (O, S) of a stream's rows."""
     if stream != "qav":
         return text_labels(rows, length)[1]
     # Kept: the official mask marks only the first placeholder; nothing reads it (all flipped_data_* cases).

@@ -24,7 +24,7 @@ class SampleRows:
 
     A row that does not fit max_seq_len (after its dialogue was shortened) is, with overflow "error", a DataError naming
     the sample in training and a MediaError at evaluation, so that the sample counts as failed; "official" cuts the
-    row's end, answer included.
+    row's end, answer included; with "skip" it is a MediaError in training too, except that captions are cut.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class SampleRows:
         overflow: str = "error",
         official_positions: bool = False,
     ) -> None:
-        assert overflow in ("error", "official"), f"overflow {overflow!r}"
+        assert overflow in ("error", "official", "skip"), f"overflow {overflow!r}"
         self.form, self.info, self.train, self.overflow = form, info, train, overflow
         self.num_frames, self.max_seq_len = num_frames, max_seq_len
         self.maker = RowMaker(
@@ -104,10 +104,17 @@ class SampleRows:
             # Kept: "official" goes on cutting into the video placeholders when the dialogue is used up.
             if keep >= 0 or (self.overflow == "official" and row.cut_start + keep >= 0):
                 return self._shortened(row, stream, keep)
-        # The official qav labels need room for every frame; only what follows them can be cut.
-        elif self.overflow == "official" and (stream != "qav" or row.video_start + self.num_frames <= self.max_seq_len):
+        elif self._may_be_cut(row, stream, excess):
             return row
         raise self._too_long(row, stream, sample)
+
+    def _may_be_cut(self, row: Row, stream: str, excess: int) -> bool:
+        if self.overflow == "official":
+            # The official qav labels need room for every frame; only what follows them can be cut.
+            return stream != "qav" or row.video_start + self.num_frames <= self.max_seq_len
+        # Kept: TOPA's loader leaves a sample out by the length of its qav prompt less the last two tokens, whatever is
+        # trained, and cuts captions. Changed: it also cuts up to three tokens of a multiple-choice row, the answer.
+        return self.overflow == "skip" and (stream == "caption" or (stream == "qav" and excess <= 2))
 
     def _shortened(self, row: Row, stream: str, keep: int) -> Row:
         cut = shorten(row, keep)
@@ -125,4 +132,4 @@ class SampleRows:
             f"the {stream} prompt has {len(row)} tokens, more than max_seq_len {self.max_seq_len}; raise "
             "model.max_seq_len, or set model.overflow to official to cut it"
         )
-        return DataError(f"{sample.uid}: {text}") if self.train else MediaError(text)
+        return DataError(f"{sample.uid}: {text}") if self.train and self.overflow != "skip" else MediaError(text)

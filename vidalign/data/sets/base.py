@@ -231,6 +231,12 @@ def read_csv(path: Path, columns: Sequence[str], *, header: bool = True) -> Iter
         yield Row(path, f"line {number}", index, dict(zip(names, cells, strict=True)))
 
 
+def csv_columns(path: Path) -> list[str]:
+    """The column names of a csv file; none of an empty one."""
+    with told_as_data_error(path), open(path, encoding="utf-8-sig", newline="") as file:
+        return next(csv.reader(file), [])
+
+
 def _cells(path: Path) -> list[tuple[int, list[str]]]:
     """(number of its last line, cells) of every row that is not empty."""
 

@@ -50,6 +50,12 @@ class DatasetConfig:
         choices=("fail", "zeros"),
     )
     expect_counts: bool = option(False, "stop when a split has not the published number of rows")
+    train_share: float = option(
+        1.0,
+        "train on the first so much of the rows only, each seen more often; an epoch stays as long",
+        low=0.0,
+        high=1.0,
+    )
     max_samples: int | None = option(None, "use only the first so many rows (for trying things out)", low=1)
 
     def problems(self) -> list[tuple[str, str]]:

@@ -1,8 +1,9 @@
-"""How2QA in its three distributions (specification benchmarks, section 3), which must not be mixed.
+"""How2QA in its four distributions (specification benchmarks, section 3), which must not be mixed.
 
 The first that is found for a split is read: the processed `<split>.csv` (FrozenBiLM's form, used by BoViLA; times in a
-60 s clip), `how2qa_<split>_release.jsonl` (VALUE; times in the clip), `how2QA_<split>_release.csv` (the authors'; no
-header, times in the whole YouTube video, the true option last).
+60 s clip. With a column `uid` it is TOPA's: no times, features `<video_id>_<uid>`), `how2qa_<split>_release.jsonl`
+(VALUE; times in the clip), `how2QA_<split>_release.csv` (the authors'; no header, times in the whole YouTube video, the
+true option last).
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any, ClassVar
 
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.data.sets.base import AnnotationBuilder, Row, read_csv, read_json_names, read_jsonl
+from vidalign.data.sets.base import AnnotationBuilder, Row, csv_columns, read_csv, read_json_names, read_jsonl
 
 _OPTIONS = ("a0", "a1", "a2", "a3")
 _PROCESSED = ("video_id", "start", "end", "question", *_OPTIONS, "answer_id")
+_TOPA = ("uid", "video_id", "question", "answer", *_OPTIONS)
 _AUTHORS = ("video_id", "clip", "a0", "a1", "a2", "question", "a3")
 _CLIP = re.compile(r"\[\s*([\d.]+)\s*:\s*([\d.]+)\s*\]")
 
@@ -36,6 +38,8 @@ class How2QA(AnnotationBuilder):
     def rows_of(self, split: str) -> Iterable[Row]:
         """Rows in the processed csv's fields, whichever distribution they come from."""
         path = self.file(f"{split}.csv", f"how2qa_{split}_release.jsonl", f"how2QA_{split}_release.csv")
+        if path.name == f"{split}.csv" and "uid" in csv_columns(path):
+            return (self._from_topa(row) for row in read_csv(path, _TOPA))
         if path.name == f"{split}.csv":
             return read_csv(path, _PROCESSED)
         if path.suffix == ".jsonl":
@@ -59,15 +63,21 @@ class How2QA(AnnotationBuilder):
             dataset=self.info.name,
             split=split,
             task="mc_qa",
-            media=self.media(video, f"{video}.mp4"),
+            media=self.media(row.values.get("features") or video, f"{video}.mp4"),
             span=row.span("start", "end"),
             question=row.text("question"),
             options=options,
             answer_idx=answer,
             answer=None if answer is None else options[answer],
-            meta=row.rest((*_PROCESSED, "clip")),
+            meta=row.rest((*_PROCESSED, "clip", "features")),
         )
         return sample if self.config.official_order else shuffled(sample)
+
+    @staticmethod
+    def _from_topa(row: Row) -> Row:
+        native = row.text("uid")
+        values = {"qid": native, "features": f"{row.text('video_id')}_{native}", "answer_id": row.get("answer")}
+        return replace(row, values={**row.values, **values})
 
     def _from_value(self, row: Row) -> Row:
         start, _, end = row.text("ts").rpartition("-")

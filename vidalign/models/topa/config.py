@@ -17,6 +17,13 @@ class TOPALosses:
         0.0, "how often a micro-batch trains on captions; 0.5 as published for pre-training", low=0.0, high=1.0
     )
     caption: float = option(1.0, "weight of the caption loss", low=0.0)
+    open_share: float = option(
+        0.5,
+        "how often a caption row is the open-ended answer, where there is one, instead of the summary",
+        low=0.0,
+        high=1.0,
+    )
+    balance_options: bool = option(True, "textual videos: options in a drawn order, so that no letter is favoured")
 
 
 @dataclass
@@ -52,4 +59,8 @@ class TOPAConfig(VideoLMConfig):
         "where video rows are written: each sample's own place, or the first sample's for all (official)",
         choices=("sample", "first"),
     )
+    noise_variance: float = option(
+        0.0, "variance of the Gaussian noise on textual videos in training; 0 in all released recipes", low=0.0
+    )
+    every_second_frame: bool = option(False, "ablation: every second frame only, shown twice")
     blind: bool = option(False, "replace the video by zeros (only the temporal embedding is left)")

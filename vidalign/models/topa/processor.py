@@ -7,6 +7,7 @@ Legend: B batch, O options (rows per sample), S longest row of the batch, F fram
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,40 @@ from vidalign.backbones.option_tree import pack_options
 from vidalign.common.errors import DataError
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.models.topa.prompts import open_answer, prompt_form, summary_text
+from vidalign.models.topa.prompts import open_answer, prompt_form, spoken_answer, summary_text
+from vidalign.models.topa.questions import Draws, answers_openly, draw, pose
 from vidalign.models.topa.rows import open_row, summary_row
-from vidalign.models.topa.text_prealign import draw_mode
+from vidalign.models.topa.text_prealign import add_noise, draw_mode, single_frame
 from vidalign.text.pack import Row
 from vidalign.text.plan import plan_stream
 from vidalign.text.sample_rows import SampleRows
 from vidalign.text.tokenizers import Tokenizer, open_tokenizer
 
-# Kept: the official loader of this benchmark does not normalise its features. [dataset_dramaqa_val]
-_RAW_FEATURES = ("dramaqa",)
-# An answer about several options makes no sense without them.
-_NOT_OPEN = ("both", "all")
+# Kept: the official loaders of these benchmarks take the features as they are stored, those of textual videos as they
+# come from the fusion. [dataset_dramaqa_val, dataset_webvid_train, dataset_textvid_train]
+_RAW_FEATURES = ("dramaqa", "webvid", "textvid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """What training rows are about: caption_share of the micro-batches learn captions; of the caption rows that have an
+    open-ended answer, open_share become one; balance: options of textual videos in a drawn order; variance of the noise
+    on their frames.
+    """
+
+    caption_share: float = 0.0
+    open_share: float = 0.5
+    balance: bool = True
+    noise: float = 0.0
 
 
 class PromptProcessor:
     """Sample + features (F, E) -> item; items -> batch. Pickles to loader workers.
 
     Training makes a multiple-choice row with the true answer and, with caption_share > 0, a caption row: the Sample's
-    first text as a summary, or (where it has an open-ended answer, half of the time) the answer. Evaluation makes one
-    row per option: its letter, or with select "text" its text as an open-ended answer. For rows that are too long see
-    SampleRows.
+    first text as a summary, or (where it has an open-ended answer) sometimes that. Of a textual video's questions one
+    is drawn per visit. Evaluation makes one row per option: its letter, or with select "text" its text as an open-ended
+    answer. For rows that are too long see SampleRows; `overflow: skip` leaves out what the official loader leaves out.
     """
 
     def __init__(
@@ -53,10 +67,13 @@ class PromptProcessor:
         seed: int = 0,
         overflow: str = "error",
         select: str = "letter",
-        caption_share: float = 0.0,
+        teaching: Teaching | None = None,
+        every_second_frame: bool = False,
+        official_positions: bool = False,
     ) -> None:
         assert select in ("letter", "text"), f"select {select!r}"
-        self.info, self.train, self.seed, self.caption_share = info, train, seed, caption_share
+        self.info, self.train, self.seed = info, train, seed
+        self.teaching, self.every_second_frame = teaching or Teaching(), every_second_frame
         self.streams = self._streams(select)
         self.sample_rows = SampleRows(
             tokenizer,
@@ -66,24 +83,51 @@ class PromptProcessor:
             max_seq_len=max_seq_len,
             train=train,
             overflow=overflow,
+            official_positions=official_positions,
         )
+
+    def posed(self, sample: Sample, *, epoch: int = 0, draws: Draws | None = None) -> Sample:
+        """The Sample itself, or a textual video with one question: the drawn one in training, else its first."""
+        if not sample.qas:
+            return sample
+        if not self.train:
+            return pose(sample, Draws(0, (), 0.0), balance=False)
+        return pose(sample, draws or draw(sample, seed=self.seed, epoch=epoch), balance=self.teaching.balance)
 
     def rows(self, sample: Sample, *, epoch: int = 0) -> dict[str, list[Row]]:
         """Every stream's rows."""
-        self.sample_rows.check(sample, needs_answer=self.train)
+        sample = self.posed(sample, epoch=epoch)
+        if "vqa" in self.streams or not self.train:
+            self.sample_rows.check(sample, needs_answer=self.train)
+        if self.train and self.sample_rows.overflow == "skip" and sample.options:
+            # Raises where it has no room; the official loader makes this row too and leaves the sample out then.
+            self.sample_rows.rows("qav", sample, [sample.answer_idx])
         return {name: self._rows_of(name, sample, epoch) for name in self.streams}
 
+    def video(self, sample: Sample, media: Tensor, *, epoch: int = 0) -> Tensor:
+        """(F, E) as the model sees it: unit rows (of most benchmarks), in training with noise on textual videos;
+        padding stays 0.
+        """
+        video = media.float() if self.info.name in _RAW_FEATURES else F.normalize(media.float(), dim=-1)
+        if self.train and self.teaching.noise > 0 and sample.text_frames:
+            # Changed: drawn for the frames that are shown, in the official code before frames are chosen.
+            generator = torch.Generator().manual_seed(draw_seed(self.seed, epoch, sample.uid, "noise"))
+            shown = video.any(dim=-1, keepdim=True)
+            video = add_noise(video, variance=self.teaching.noise, generator=generator) * shown
+        return single_frame(video) if self.every_second_frame else video
+
     def __call__(self, sample: Sample, media: Tensor | None, *, epoch: int = 0) -> dict[str, Any]:
-        """One item for `collate`; `media` is (F, E). Rows of features get length 1, padding stays 0."""
+        """One item for `collate`; `media` is (F, E)."""
         rows = self.rows(sample, epoch=epoch)
         num_frames = self.sample_rows.num_frames
         assert media is not None and media.shape[0] == num_frames, f"{sample.uid}: {num_frames} rows expected"
+        posed = self.posed(sample, epoch=epoch)
         return {
             "uid": sample.uid,
-            "video": media.float() if self.info.name in _RAW_FEATURES else F.normalize(media.float(), dim=-1),
-            "answer_idx": -1 if sample.answer_idx is None else sample.answer_idx,
-            "num_options": len(sample.options),
-            "mode_draw": self._draw(sample, epoch, "mode"),
+            "video": self.video(sample, media, epoch=epoch),
+            "answer_idx": -1 if posed.answer_idx is None else posed.answer_idx,
+            "num_options": len(posed.options),
+            "mode_draw": random.Random(draw_seed(self.seed, epoch, sample.uid, "mode")).random(),
             "rows": rows,
         }
 
@@ -102,7 +146,7 @@ class PromptProcessor:
             batch[name] = torch.tensor([item[name] for item in items], dtype=torch.int64)
         if self.train:
             # Changed: the official draw is unseeded and differs per rank; ours depends on seed, epoch and sample.
-            batch["mode"] = draw_mode(items[0]["mode_draw"], caption_share=self.caption_share)
+            batch["mode"] = draw_mode(items[0]["mode_draw"], caption_share=self.teaching.caption_share)
         for name in [batch["mode"]] if self.train else self.streams:
             batch[name] = self.sample_rows.batch(name, [item["rows"][name] for item in items])
         if self.train:
@@ -114,33 +158,38 @@ class PromptProcessor:
     def _streams(self, select: str) -> tuple[str, ...]:
         if not self.train:
             return ("vqa",) if select == "letter" else ("caption",)
-        wanted = {"vqa": self.caption_share < 1.0, "caption": self.caption_share > 0.0}
-        return tuple(name for name, needed in wanted.items() if needed)
+        share = self.teaching.caption_share
+        return tuple(name for name, needed in {"vqa": share < 1.0, "caption": share > 0.0}.items() if needed)
 
     def _rows_of(self, name: str, sample: Sample, epoch: int) -> list[Row]:
         if name == "vqa":
             options = [sample.answer_idx] if self.train else list(range(len(sample.options)))
             return self.sample_rows.rows("vqa", sample, options)
-        maker, question = self.sample_rows.maker, self.sample_rows.texts(sample).question
-        if self.train:
-            rows = [self._caption(sample, question, epoch)]
-        else:
-            answers = [open_answer(option, dataset=sample.dataset) for option in sample.options]
-            rows = [open_row(maker, question, answer) for answer in answers]
-        return [self.sample_rows.fit(row, name, sample) for row in rows]
+        if not self.train:
+            return self.open_rows(sample)
+        uniform = draw(sample, seed=self.seed, epoch=epoch).uniform
+        openly = answers_openly(sample) and uniform > 1.0 - self.teaching.open_share
+        return [self.caption_row(sample, openly=openly)]
 
-    def _caption(self, sample: Sample, question: str, epoch: int) -> Row:
-        if not sample.texts:
+    def open_rows(self, sample: Sample) -> list[Row]:
+        """One row per option, its text as an open-ended answer."""
+        answers = [open_answer(option, dataset=sample.dataset) for option in sample.options]
+        question = self.sample_rows.texts(sample).question
+        rows = [open_row(self.sample_rows.maker, question, answer) for answer in answers]
+        return [self.sample_rows.fit(row, "caption", sample) for row in rows]
+
+    def caption_row(self, sample: Sample, *, openly: bool) -> Row:
+        """The Sample's open-ended answer, or its first text as a summary; DataError when it has none."""
+        maker = self.sample_rows.maker
+        if openly:
+            row = open_row(maker, self.sample_rows.texts(sample).question, spoken_answer(sample.answers[0]))
+        elif sample.texts:
+            row = summary_row(maker, summary_text(sample.texts[0], dataset=sample.dataset))
+        else:
             raise DataError(
                 f"{sample.uid}: no caption to train on; set model.losses.caption_share to 0 for this benchmark"
             )
-        open_ended = sample.answers and not any(word in sample.options[sample.answer_idx] for word in _NOT_OPEN)
-        if open_ended and self._draw(sample, epoch, "open") > 0.5:
-            return open_row(self.sample_rows.maker, question, f"Answer: {sample.answers[0].strip()}\n")
-        return summary_row(self.sample_rows.maker, summary_text(sample.texts[0]))
-
-    def _draw(self, sample: Sample, epoch: int, purpose: str) -> float:
-        return random.Random(draw_seed(self.seed, epoch, sample.uid, purpose)).random()
+        return self.sample_rows.fit(row, "caption", sample)
 
 
 def build_processor(
@@ -165,5 +214,11 @@ def build_processor(
         seed=seed,
         overflow=config.overflow,
         select=config.select,
-        caption_share=config.losses.caption_share,
+        teaching=Teaching(
+            caption_share=config.losses.caption_share,
+            open_share=config.losses.open_share,
+            balance=config.losses.balance_options,
+            noise=config.noise_variance,
+        ),
+        every_second_frame=config.every_second_frame,
     )

@@ -47,9 +47,14 @@ def prompt_form(tokenizer: Tokenizer, *, dataset: str, dialogue: bool) -> Prompt
     )
 
 
-def summary_text(caption: str) -> str:
-    """What a summary row says after the video."""
-    return f"Description: {caption}\n"
+def summary_text(caption: str, *, dataset: str = "textvid") -> str:
+    """What a summary row says after the video. Kept: WebVid's captions get a full stop and no newline."""
+    return f"Description: {caption}." if dataset == "webvid" else f"Description: {caption}\n"
+
+
+def spoken_answer(answer: str) -> str:
+    """An open-ended answer as it is trained."""
+    return f"Answer: {answer.strip()}\n"
 
 
 def open_answer(answer: str, *, dataset: str) -> str:

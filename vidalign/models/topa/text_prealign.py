@@ -1,31 +1,17 @@
-"""Text-only pre-alignment (TOPA, arXiv 2405.13911): a textual video's captions as the features of its frames.
+"""Text-only pre-alignment (TOPA, arXiv 2405.13911): noise on textual videos, and what a micro-batch learns.
 
-Shape letters: R caption features of one textual video, F its frames, E width of a feature.
+How captions become the features of frames: media/text_frames.py.
+
+Shape letters: F frames, E width of a feature.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from vidalign.common.errors import DataError
-
-
-def fuse_captions(features_RE: Tensor, counts: Sequence[int]) -> Tensor:
-    """Frame n owns the next counts[n] rows: rows normalised, averaged per frame, normalised again -> (F, E).
-
-    DataError when the counts do not add up to the rows. [noise_and_fusion]
-    """
-    if sum(counts) != len(features_RE) or min(counts, default=0) < 1:
-        raise DataError(f"{len(features_RE)} caption features for frames with {list(counts)} captions")
-    rows_RE = F.normalize(features_RE.float(), dim=-1)
-    frame_R = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    sums_FE = rows_RE.new_zeros(len(counts), rows_RE.shape[1]).index_add(0, frame_R, rows_RE)
-    return F.normalize(sums_FE / torch.tensor(counts)[:, None], dim=-1)
 
 
 def add_noise(
