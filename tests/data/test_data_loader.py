@@ -27,7 +27,7 @@ INFO = DatasetInfo(name="made", task="mc_qa")
 class MadeMedia:
     """Feature rows from the video id; ids that begin with "broken" fail, "kill" ends the process, "bug" is a bug."""
 
-    def load(self, sample: Sample) -> LoadedMedia:
+    def load(self, sample: Sample, *, epoch: int = 0) -> LoadedMedia:
         name = sample.media.video_id
         if name.startswith("broken"):
             raise MediaError(f"{name} cannot be decoded")

@@ -31,6 +31,11 @@ class OptimizerConfig:
     betas: list[float] = option([0.9, 0.999], "AdamW decay rates")
     eps: float = option(1e-8, "AdamW epsilon", low=0.0)
     weight_decay: float = option(0.0, "decoupled weight decay", low=0.0)
+    no_decay: str = option(
+        "none",
+        "what is not decayed; lavis: vectors, and names that hold bias, ln or bn (ViLA, SeViLA)",
+        choices=("none", "lavis"),
+    )
 
 
 @dataclass
@@ -40,6 +45,9 @@ class ScheduleConfig:
     name: str = option("constant", "learning rate rule, see `vidalign list schedules`", registry="schedule")
     warmup_epochs: float = option(0.0, "linear warm-up from 0 over so many epochs", low=0.0)
     min_lr: float = option(0.0, "rate at the end", low=0.0)
+    warmup_steps: int = option(0, "lavis_... only: warm-up in micro-batches, inside the first epoch", low=0)
+    warmup_lr: float = option(0.0, "lavis_... only: rate of the first micro-batch", low=0.0)
+    decay_rate: float = option(0.85, "lavis_step only: factor per epoch", low=0.0, high=1.0)
 
 
 @dataclass
@@ -55,6 +63,11 @@ class RunConfig:
     batch_size_per_gpu: int = option(8, "samples per process and micro-batch", low=1)
     eval_batch_size_per_gpu: int | None = option(None, "samples per process at evaluation; null: as in training", low=1)
     accumulate: int = option(1, "micro-batches per optimizer step", low=1)
+    accumulation: str = option(
+        "mean",
+        "mean of the micro-batches' gradients; sum: added, rate set at each, leftovers enter the next epoch (ViLA)",
+        choices=("mean", "sum"),
+    )
     optimizer: OptimizerConfig = option(OptimizerConfig, "optimizer")
     schedule: ScheduleConfig = option(ScheduleConfig, "learning rate schedule")
     clip_grad_norm: float | None = option(None, "largest gradient norm; null: no clipping", low=0.0)
@@ -103,6 +116,8 @@ class RunConfig:
         if self.schedule.warmup_epochs > self.max_epochs:
             text = f"the warm-up is longer than the run ({self.max_epochs} epochs). Lower it or raise run.max_epochs."
             found.append(("schedule.warmup_epochs", text))
+        if self.accumulation == "sum" and self.loss_norm == "tokens":
+            found.append(("accumulation", "loss_norm tokens is one mean over all micro-batches. Write mean."))
         if len(self.optimizer.betas) != 2 or not all(0 <= one < 1 for one in self.optimizer.betas):
             found.append(("optimizer.betas", "two numbers from 0 up to, not including, 1. Write e.g. [0.9, 0.95]."))
         return found

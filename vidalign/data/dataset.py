@@ -39,7 +39,7 @@ class Loaded:
 
 
 class _Loader(Protocol):
-    def load(self, sample: Sample) -> LoadedMedia: ...
+    def load(self, sample: Sample, *, epoch: int = 0) -> LoadedMedia: ...
 
     def place(self, sample: Sample) -> str: ...
 
@@ -77,7 +77,7 @@ class SampleDataset:
         index, epoch = key
         sample = self.samples[index]
         try:
-            media = self.media_loader.load(sample)
+            media = self.media_loader.load(sample, epoch=epoch)
             item = self.processor(sample, media.tensor, epoch=epoch)
         except MediaError as error:
             return Failure(sample.uid, str(error))

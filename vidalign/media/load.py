@@ -6,16 +6,19 @@ Span and subsampling rules: spec bovila, section 4.5 (official loaders of Flippe
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidalign.common.errors import ConfigError, DataError, MediaError
+from vidalign.common.rng import draw_seed
 from vidalign.common.sample import Media, Sample
 from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
 from vidalign.media.manifest import Manifest
-from vidalign.media.sampling import index_rule, span_frames, span_rows, zero_rows
+from vidalign.media.sampling import FRAME_RULES, frame_indices, index_rule, span_rows, zero_rows
 from vidalign.media.spec import MediaSpec
 from vidalign.media.text_frames import fuse_captions
 from vidalign.media.transforms import transform_by_name
@@ -47,7 +50,7 @@ class MediaLoader:
 
     feature_fps: rows per second of the feature file, unless a store of ours says it itself. media_root: folder of the
     video files. missing: "fail" (MediaError) or "zeros" (one zero row, as the official loaders do). manifest: what
-    `vidalign scan` found out about them.
+    `vidalign scan` found out about them. train: use the spec's random rules, with draws named by `seed`.
     Wrong pairings of model and features raise DataError or ConfigError here, before the first Sample.
     """
 
@@ -61,27 +64,34 @@ class MediaLoader:
         decoder: str = "decord",
         missing: str = "fail",
         manifest: Manifest | None = None,
+        train: bool = False,
+        seed: int = 0,
     ) -> None:
+        self.train, self.seed = train, seed
         self.spec, self.features, self.media_root = spec, features, media_root
         self.decoder, self.missing, self.manifest = decoder, missing, manifest
         if spec.kind not in ("features", "frames", "none"):
             raise ConfigError(f"MediaSpec kind {spec.kind!r}: known are features, frames, none")
         if missing not in ("fail", "zeros"):
             raise ConfigError(f"missing = {missing!r}: known are fail, zeros")
-        index_rule(spec.index_rule)
+        if spec.index_rule not in FRAME_RULES:
+            index_rule(spec.index_rule)
         if spec.kind == "frames":
             require_decoder(decoder)
         if spec.kind == "features":
             self._check_features()
         self.feature_fps = (features.fps if features else None) or feature_fps
 
-    def load(self, sample: Sample) -> LoadedMedia:
-        """The media of one Sample; MediaError(reason) when they cannot be used."""
+    def load(self, sample: Sample, *, epoch: int = 0) -> LoadedMedia:
+        """The media of one Sample; MediaError(reason) when they cannot be used.
+
+        The epoch names the random draws of training; they depend on nothing else than seed, epoch and uid.
+        """
         if self.spec.kind == "none":
             return LoadedMedia(None)
         if sample.media is None:
             raise MediaError("the sample names no video")
-        return self._features(sample) if self.spec.kind == "features" else self._frames(sample)
+        return self._features(sample) if self.spec.kind == "features" else self._frames(sample, epoch)
 
     def place(self, sample: Sample) -> str:
         """Where the Sample's media come from, for people."""
@@ -164,28 +174,38 @@ class MediaLoader:
                 "set model.visual_dim or give the features of another encoder"
             )
 
-    def _frames(self, sample: Sample) -> LoadedMedia:
+    def _frames(self, sample: Sample, epoch: int) -> LoadedMedia:
         import torch
 
+        spec = self.spec
+        rule, draw = spec.index_rule, None
+        transform = partial(transform_by_name, spec.transform)
+        if self.train and (spec.train_index_rule or spec.train_transform):
+            # One generator for frames and box: a Sample's draws follow from seed, epoch and uid alone.
+            draw = random.Random(draw_seed(self.seed, epoch, sample.uid, "media"))
+            rule = spec.train_index_rule or rule
+            transform = partial(transform_by_name, spec.train_transform or spec.transform, draw=draw)
         path = resolve_video(self.media_root, sample.media)
-        with open_known(path, decoder=self.decoder, manifest=self.manifest) as video:
-            span = span_frames(video.num_frames, sample.span, video.fps)
-            kept = [span[i] for i in index_rule(self.spec.index_rule)(len(span), self.spec.num_frames)]
+        with open_known(path, decoder=self.decoder, manifest=self.manifest, square_px=spec.square_px) as video:
+            kept = frame_indices(rule, video.num_frames, spec.num_frames, fps=video.fps, span=sample.span, draw=draw)
             frames_THWC = video.frames(kept)
             fps = video.fps
-        tensor = transform_by_name(self.spec.transform, image_px=self.spec.image_px)(frames_THWC)
-        padding = zero_rows(len(kept), self.spec.num_frames) if self.spec.pad else 0
+        tensor = transform(image_px=spec.image_px)(frames_THWC)
+        padding = zero_rows(len(kept), spec.num_frames) if spec.pad else 0
         note = None
         if padding:
-            tensor = torch.cat([tensor, tensor.new_zeros(padding, *tensor.shape[1:])])
-            note = f"{len(kept)} of {self.spec.num_frames} frames; padded with zeros"
+            # Changed: the official ViLA loader takes a random other Sample, at evaluation too.
+            last = tensor[-1:] if spec.repeat_last else torch.zeros_like(tensor[-1:])
+            tensor = torch.cat([tensor, last.expand(padding, *tensor.shape[1:])])
+            how = "the last one is repeated" if spec.repeat_last else "padded with zeros"
+            note = f"{len(kept)} of {spec.num_frames} frames; {how}"
         return LoadedMedia(tensor, note, _kept(kept, fps), len(kept))
 
 
-def open_known(path: Path, *, decoder: str, manifest: Manifest | None) -> VideoReader:
+def open_known(path: Path, *, decoder: str, manifest: Manifest | None, square_px: int | None = None) -> VideoReader:
     """`open_video` with what a scan knows: a file known to be bad fails at once, a changed one is tried in a child."""
     in_child = manifest.check(path, decoder=decoder) if manifest is not None else None
-    return open_video(path, decoder=decoder, in_child=in_child)
+    return open_video(path, decoder=decoder, in_child=in_child, square_px=square_px)
 
 
 def resolve_video(media_root: Path | None, media: Media) -> Path:

@@ -7,10 +7,11 @@ temporal order. Rules that return fewer than m indices say so; the caller pads w
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from fractions import Fraction
 
-from vidalign.common.errors import ConfigError, unknown
+from vidalign.common.errors import ConfigError, MediaError, unknown
 
 IndexRule = Callable[[int, int], list[int]]
 
@@ -63,6 +64,39 @@ def bounded_segments(
     begin = max(first, round(start * fps))
     size = (min(round(end * fps), max_frame) - begin) / m
     return [int(begin + size / 2 + round(size * i)) for i in range(m)]
+
+
+def interval_frames(
+    n: int, m: int, *, fps: float, span: tuple[float, float] | None = None, draw: random.Random | None = None
+) -> list[int]:
+    """min(m, n) frames, one per interval between floor(linspace(start, end, m + 1)): its middle, or with `draw` a
+    random frame of it. start, end: int(seconds * fps), kept within 0 and n.
+
+    Source: `load_video` of LAVIS, SeViLA and ViLA (spec vila, section 4.3). Kept: a span that starts behind the video
+    gives frames that do not exist (`nearest_frames` mends that); with `draw` it is a MediaError. [frame_sampling]
+    """
+    _check(n, m)
+    count = min(m, n)
+    start, end = (0, n) if span is None else (max(int(span[0] * fps), 0), min(int(span[1] * fps), n))
+    # The last point is `end` itself, as in numpy's linspace; float arithmetic as there.
+    step = (end - start) / count
+    edges = [int(start + j * step) for j in range(count)] + [end]
+    pairs = list(zip(edges, edges[1:], strict=False))
+    if draw is None:
+        return [(low + high) // 2 for low, high in pairs]
+    if any(high < low for low, high in pairs):
+        raise MediaError(f"the span starts at frame {start}, the video has {n}")
+    return [draw.choice(range(low, high)) if low < high else low for low, high in pairs]
+
+
+def all_exist(indices: list[int], n: int, m: int) -> bool:
+    """Whether these are m frames of a video of n; the official loaders take another Sample where they are not."""
+    return len(indices) == m and all(0 <= index < n for index in indices)
+
+
+def nearest_frames(indices: list[int], n: int) -> list[int]:
+    """Indices moved into 0..n-1."""
+    return [min(max(index, 0), n - 1) for index in indices]
 
 
 def zero_rows(n: int, m: int) -> int:
@@ -118,11 +152,29 @@ RULES: dict[str, IndexRule] = {
 }
 
 
+# Rules that look at the frame rate and the span themselves; "random_..." draws.
+FRAME_RULES: dict[str, Callable[..., list[int]]] = {
+    "intervals": interval_frames,
+    "random_intervals": interval_frames,
+}
+
+
 def index_rule(name: str) -> IndexRule:
     """The rule called `name`; an unknown name raises ConfigError with the nearest one."""
     if name not in RULES:
-        raise ConfigError(unknown("index rule", name, RULES))
+        raise ConfigError(unknown("index rule", name, [*RULES, *FRAME_RULES]))
     return RULES[name]
+
+
+def frame_indices(
+    name: str, n: int, m: int, *, fps: float, span: tuple[float, float] | None, draw: random.Random | None
+) -> list[int]:
+    """Frames of a video of n frames at `fps` by the rule called `name`, all of them existing; at most m."""
+    if name in FRAME_RULES:
+        indices = FRAME_RULES[name](n, m, fps=fps, span=span, draw=draw if name.startswith("random") else None)
+        return nearest_frames(indices, n)
+    frames = span_frames(n, span, fps)
+    return [frames[i] for i in index_rule(name)(len(frames), m)]
 
 
 def _check(n: int, m: int) -> None:

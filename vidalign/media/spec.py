@@ -14,6 +14,9 @@ class MediaSpec:
     index_rule: a name of media/sampling.py, e.g. "uniform_floor" (index (j*n)//m).
     feature_dim: width of a feature row, checked against the file.
     image_px, transform: for frames; `transform` is a name of media/transforms.py.
+    train_index_rule, train_transform: names of those with random draws, used in training instead; None: none.
+    square_px: the decoder itself resizes every picture to a square of so many pixels.
+    repeat_last: frames that are lacking are copies of the last one, not zeros.
     """
 
     kind: str
@@ -23,3 +26,7 @@ class MediaSpec:
     feature_dim: int | None = None
     image_px: int | None = None
     transform: str | None = None
+    train_index_rule: str | None = None
+    train_transform: str | None = None
+    square_px: int | None = None
+    repeat_last: bool = False

@@ -5,6 +5,8 @@ Every transform takes uint8 (T, H, W, 3) of any size and returns float32 (T, 3, 
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Callable
 from functools import partial
 from importlib import metadata
@@ -52,11 +54,88 @@ def resize_crop(frames_THWC: Tensor, *, image_px: int = 224) -> Tensor:
     return v2.functional.center_crop(resized, [image_px, image_px])
 
 
-TRANSFORMS: dict[str, Callable[..., Tensor]] = {"clip_eval": clip_eval}
+def as_decoded(frames_THWC: Tensor, *, image_px: int = 224) -> Tensor:
+    """uint8 (T, px, px, 3) of a decoder that resizes -> uint8 (T, 3, px, px); other sizes are resized here.
+
+    The model normalises on its own device (`normalize_clip`): a quarter of the bytes travel. Source: LAVIS'
+    `blip_video_eval` (spec vila, section 4.4).
+    """
+    frames_TCHW = frames_THWC.movedim(-1, 1)
+    if tuple(frames_TCHW.shape[-2:]) == (image_px, image_px):
+        return frames_TCHW.contiguous()
+    v2 = torchvision_v2()
+    bicubic = v2.InterpolationMode.BICUBIC
+    return v2.functional.resize(frames_TCHW, [image_px, image_px], interpolation=bicubic, antialias=True)
 
 
-def transform_by_name(name: str | None, *, image_px: int | None) -> FrameTransform:
-    """The transform called `name` for pictures of `image_px`; ConfigError for an unknown name."""
+Box = tuple[int, int, int, int]  # top, left, height, width in pixels
+
+
+def random_crop(frames_THWC: Tensor, *, image_px: int = 224, draw: random.Random) -> Tensor:
+    """`as_decoded`, then one random box of all frames, resized back. Source: LAVIS' `blip2_video_train`."""
+    frames_TCHW = as_decoded(frames_THWC, image_px=image_px)
+    box = crop_box(draw, image_px)
+    return to_bytes(crop_resize(frames_TCHW, box, image_px=image_px))
+
+
+def official_random_crop(frames_THWC: Tensor, *, image_px: int = 224, draw: random.Random) -> Tensor:
+    """`random_crop` with the official overflow of bytes."""
+    frames_TCHW = as_decoded(frames_THWC, image_px=image_px)
+    return to_bytes(crop_resize(frames_TCHW, crop_box(draw, image_px), image_px=image_px), wrap=True)
+
+
+def crop_resize(frames_TCHW: Tensor, box: Box, *, image_px: int) -> Tensor:
+    """The box, resized to a square by plain bicubic interpolation: float32, with overshoot below 0 and above 255."""
+    from torch.nn.functional import interpolate
+
+    top, left, height, width = box
+    part = frames_TCHW[..., top : top + height, left : left + width].float()
+    return interpolate(part, size=(image_px, image_px), mode="bicubic", align_corners=False)
+
+
+def to_bytes(frames_TCHW: Tensor, *, wrap: bool = False) -> Tensor:
+    """float -> uint8, towards zero. `wrap`: what lies outside 0..255 comes in again at the other end, as officially.
+
+    Changed: without `wrap` it is cut to 0..255; that changes pixels at hard edges only. [video_transform]
+    """
+    import torch
+
+    whole = frames_TCHW.trunc().to(torch.int32)
+    return (whole % 256 if wrap else whole.clamp(0, 255)).to(torch.uint8)
+
+
+def crop_box(
+    draw: random.Random,
+    image_px: int,
+    *,
+    scale: tuple[float, float] = (0.5, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Box:
+    """A box of a random share of a square picture, with a random width / height; torchvision's RandomResizedCrop."""
+    area = image_px * image_px
+    for _ in range(10):
+        target = area * draw.uniform(*scale)
+        aspect = math.exp(draw.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        width, height = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
+        if 0 < width <= image_px and 0 < height <= image_px:
+            return draw.randint(0, image_px - height), draw.randint(0, image_px - width), height, width
+    return 0, 0, image_px, image_px
+
+
+TRANSFORMS: dict[str, Callable[..., Tensor]] = {"clip_eval": clip_eval, "as_decoded": as_decoded}
+RANDOM_TRANSFORMS: dict[str, Callable[..., Tensor]] = {
+    "random_crop": random_crop,
+    "official_random_crop": official_random_crop,
+}
+
+
+def transform_by_name(name: str | None, *, image_px: int | None, draw: random.Random | None = None) -> FrameTransform:
+    """The transform called `name` for pictures of `image_px`; ConfigError for an unknown name.
+
+    draw: where those with random draws take them from; without it they are unknown.
+    """
+    if draw is not None and name in RANDOM_TRANSFORMS:
+        return partial(RANDOM_TRANSFORMS[name], image_px=image_px or 224, draw=draw)
     if name not in TRANSFORMS:
         raise ConfigError(unknown("transform", name, TRANSFORMS))
     return partial(TRANSFORMS[name], image_px=image_px or 224)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,11 +134,14 @@ class VideoReader:
         return self.decode([0]).shape[1:3]
 
 
-def open_video(path: Path | str, *, decoder: str = "decord", in_child: bool | None = None) -> VideoReader:
+def open_video(
+    path: Path | str, *, decoder: str = "decord", in_child: bool | None = None, square_px: int | None = None
+) -> VideoReader:
     """Open a video file; MediaError with a plain reason when that is not possible.
 
     Reasons: missing, a folder, unreadable, empty, not a video, no video stream, damaged or of a codec the decoder does
     not know. `in_child`: try it first in a child process with a time limit; None: where its container may hang decord.
+    `square_px`: pictures come as squares of so many pixels; only decord can resize itself, the others ignore it.
     ConfigError when the decoder does not exist or is not installed, because then no file could be opened.
     """
     path = Path(path)
@@ -150,13 +153,16 @@ def open_video(path: Path | str, *, decoder: str = "decord", in_child: bool | No
         from vidalign.media.probe import probe_video
 
         probe_video(path, decoder=decoder)
-    return open_unchecked(path, decoder)
+    return open_unchecked(path, decoder, square_px=square_px)
 
 
-def open_unchecked(path: Path, decoder: str) -> VideoReader:
+def open_unchecked(path: Path, decoder: str, *, square_px: int | None = None) -> VideoReader:
     """`open_video` in this process whatever the container: decord may hang."""
+    backend = BACKENDS[decoder]
+    if square_px is not None and decoder == "decord":
+        backend = partial(backend, square_px=square_px)
     try:
-        return VideoReader(path, BACKENDS[decoder], decoder)
+        return VideoReader(path, backend, decoder)
     except DecoderError as error:
         raise MediaError(_why_not(path, decoder)) from error
 

@@ -49,13 +49,14 @@ def _complaints(*kinds: type[Exception]) -> Iterator[None]:
 
 
 class _Decord:
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, square_px: int | None = None) -> None:
         import decord
 
         decord.logging.set_level(decord.logging.QUIET)
         self._errors = (decord.DECORDError, RuntimeError)
         with _complaints(*self._errors):
-            self._reader = decord.VideoReader(path, num_threads=1)
+            side = square_px or -1
+            self._reader = decord.VideoReader(path, num_threads=1, width=side, height=side)
             self.num_frames, self.fps = len(self._reader), float(self._reader.get_avg_fps())
 
     def read(self, indices: list[int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
@@ -13,6 +14,7 @@ from vidalign.checkpoint.fit import require_fit
 from vidalign.checkpoint.load import model_state, read_checkpoint
 from vidalign.common import dist
 from vidalign.common.errors import CheckpointError, ConfigError
+from vidalign.config.schema import ScheduleConfig
 from vidalign.data.dataset import SampleDataset, repeated_share
 from vidalign.data.loader import Loader, make_loader
 from vidalign.data.sampler import EvalSampler, TrainSampler
@@ -144,6 +146,8 @@ class DataRoom:
             decoder=config.decoder,
             missing=config.missing_features,
             manifest=_manifest(builder) if spec.kind == "frames" else None,
+            train=train,
+            seed=self.experiment.run.seed,
         )
         processor = self.model.processor(builder.info, train=train, seed=self.experiment.run.seed)
         return SampleDataset(samples, processor, media), builder
@@ -209,16 +213,21 @@ def _manifest(builder: Any) -> Manifest | None:
     return find_manifest(builder.media_root, builder.manifest_path)
 
 
-def build_schedule(experiment: Experiment) -> Callable[[float], float]:
-    """Position in epochs -> learning rate, for the number of processes there is."""
+def build_schedule(experiment: Experiment, *, iterations_per_epoch: int = 1) -> Callable[[float], float]:
+    """Position in epochs -> learning rate, for the number of processes there is.
+
+    A schedule gets those of the values below that its signature names.
+    """
     run = experiment.run
     samples = samples_per_step(
         batch_size_per_gpu=run.batch_size_per_gpu, accumulate=run.accumulate, world_size=dist.world_size()
     )
-    return partial(
-        SCHEDULES.load(run.schedule.name),
-        peak=learning_rate(run.optimizer, samples_per_step=samples),
-        min_lr=run.schedule.min_lr,
-        warmup_epochs=run.schedule.warmup_epochs,
-        epochs=run.max_epochs,
-    )
+    schedule = SCHEDULES.load(run.schedule.name)
+    values = {name: getattr(run.schedule, name) for name in ScheduleConfig.__dataclass_fields__}
+    values |= {
+        "peak": learning_rate(run.optimizer, samples_per_step=samples),
+        "epochs": run.max_epochs,
+        "iterations_per_epoch": iterations_per_epoch,
+    }
+    wanted = inspect.signature(schedule).parameters
+    return partial(schedule, **{name: value for name, value in values.items() if name in wanted})

@@ -47,17 +47,33 @@ def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
 
-def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, *, lr: float) -> Optimizer:
-    """One group with every trained parameter.
+def is_decayed(name: str, parameter: nn.Parameter, *, rule: str) -> bool:
+    """Whether the weight decay acts on a parameter. "none": on every one.
 
-    Kept: the decay acts on all of them, gates and embeddings included; in BoViLA all have two dimensions or more, for
-    which the official grouping decays everything. [golden: train_two_epochs]
+    Kept: LAVIS looks for "ln" and "bn" anywhere in a name, which spares ViLA's `dist_fc_bn.0.weight`, a matrix.
+    [optimizer_groups]
+    """
+    if rule == "none":
+        return True
+    return parameter.ndim >= 2 and not any(part in name for part in ("bias", "ln", "bn"))
+
+
+def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, *, lr: float) -> Optimizer:
+    """Every trained parameter in one group, or in two: decayed and not (`no_decay`).
+
+    Kept: without a rule the decay acts on all of them, gates and embeddings included; in BoViLA all have two dimensions
+    or more, for which the official grouping decays everything. [golden: train_two_epochs]
     """
     import torch
 
     if not parameters:
         raise ConfigError("model: nothing is trained (every parameter is frozen); use evaluate.py")
-    named = list(parameters.items())
+    named: list = list(parameters.items())
+    if config.no_decay != "none":
+        decayed = [one for one in named if is_decayed(*one, rule=config.no_decay)]
+        spared = [one for one in named if not is_decayed(*one, rule=config.no_decay)]
+        named = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+        named = [group for group in named if group["params"]]
     if config.name == "sgd":
         return torch.optim.SGD(named, lr=lr, weight_decay=config.weight_decay)
     if len(config.betas) != 2:

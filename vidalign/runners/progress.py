@@ -13,6 +13,7 @@ class LoopSettings:
     max_epochs: int = 1
     max_steps: int | None = None
     accumulate: int = 1
+    accumulation: str = "mean"
     clip_grad_norm: float | None = None
     loss_norm: str = "official"
     log_every_steps: int = 10

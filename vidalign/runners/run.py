@@ -104,7 +104,7 @@ class Runner:
                 wrapped,
                 parts.loader,
                 parts.optimizer,
-                lr_at=build_schedule(self.experiment),
+                lr_at=build_schedule(self.experiment, iterations_per_epoch=len(parts.loader)),
                 settings=_loop_settings(self.run),
                 device=self.device,
                 scaler=parts.scaler,

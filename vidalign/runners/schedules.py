@@ -32,6 +32,54 @@ def warmup_linear(position: float, *, peak: float, min_lr: float, warmup_epochs:
     return peak + (min_lr - peak) * _progress(position, warmup_epochs, epochs)
 
 
+def lavis_cosine(
+    position: float,
+    *,
+    peak: float,
+    min_lr: float,
+    warmup_lr: float,
+    warmup_steps: int,
+    epochs: float,
+    iterations_per_epoch: int,
+) -> float:
+    """LAVIS' `linear_warmup_cosine_lr`, which ViLA and SeViLA use; see `lavis_rate`. [schedules]"""
+    epoch, step = place(position, iterations_per_epoch)
+    later = (peak - min_lr) * 0.5 * (1.0 + math.cos(math.pi * epoch / epochs)) + min_lr
+    return lavis_rate(epoch, step, later=later, peak=peak, warmup_lr=warmup_lr, warmup_steps=warmup_steps)
+
+
+def lavis_step(
+    position: float,
+    *,
+    peak: float,
+    min_lr: float,
+    warmup_lr: float,
+    warmup_steps: int,
+    decay_rate: float,
+    iterations_per_epoch: int,
+) -> float:
+    """LAVIS' `linear_warmup_step_lr`: times `decay_rate` every epoch. [schedules]"""
+    epoch, step = place(position, iterations_per_epoch)
+    later = max(min_lr, peak * decay_rate**epoch)
+    return lavis_rate(epoch, step, later=later, peak=peak, warmup_lr=warmup_lr, warmup_steps=warmup_steps)
+
+
+def lavis_rate(epoch: int, step: int, *, later: float, peak: float, warmup_lr: float, warmup_steps: int) -> float:
+    """The rate `later` is constant within an epoch; the first epoch is the warm-up's.
+
+    Kept: the warm-up counts micro-batches and lives in the first epoch only, which cuts it when it is too short; the
+    rest of that epoch has the peak rate (spec vila, section 5.1).
+    """
+    if epoch > 0:
+        return later
+    return min(peak, warmup_lr + (peak - warmup_lr) * step / max(warmup_steps, 1))
+
+
+def place(position: float, iterations_per_epoch: int) -> tuple[int, int]:
+    """(epoch, micro-batch in it) of a position in epochs."""
+    return divmod(round(position * iterations_per_epoch), iterations_per_epoch)
+
+
 def updates(
     lr_at: Callable[[float], float], *, epochs: int, iterations_per_epoch: int, accumulate: int
 ) -> list[tuple[int, int, float]]:

@@ -31,6 +31,8 @@ class Parts:
         # The loop sets the rate before every step.
         self.optimizer: Optimizer = build_optimizer(trained_parameters(model), run.optimizer, lr=0.0)
         self.scaler = _scaler(model) if run.precision == "fp16" else None
+        # Gradients that wait for the next epoch's first step (run.accumulation "sum").
+        self.carries = run.accumulation == "sum"
         self.meters = EpochMeters(device)
 
     def of_this_process(self, progress: Progress) -> dict[str, Any]:
@@ -55,6 +57,9 @@ class Parts:
             **ranks[0]["progress"],
             **more,
         }
+        if self.carries:
+            trained = trained_parameters(self.model).items()
+            content["gradients"] = {name: one.grad for name, one in trained if one.grad is not None}
         return content | ({"frozen": frozen_state(self.model)} if frozen else {})
 
     def restore(self, content: dict[str, Any], *, where: str) -> Progress:
@@ -69,6 +74,9 @@ class Parts:
             if self.scaler is not None:
                 self.scaler.load_state_dict(content["scaler"])
             self.loader.sampler.load_state_dict(content["sampler"])
+            trained = trained_parameters(self.model)
+            for name, gradient in content.get("gradients", {}).items():
+                trained[name].grad = gradient.to(trained[name].device)
             ranks = content["ranks"]
             if len(ranks) != dist.world_size():
                 return _shared([rank["progress"] for rank in ranks])

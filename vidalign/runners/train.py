@@ -62,7 +62,7 @@ def train(
         )
     progress = progress or Progress()
     meters = meters or EpochMeters(torch.device(device))
-    loop = _Loop(model, optimizer, settings, torch.device(device), scaler, autocast, progress)
+    loop = _Loop(model, optimizer, settings, torch.device(device), scaler, autocast, progress, lr_at, len(loader))
     history = []
     for epoch in range(progress.epoch, settings.max_epochs):
         if loop.finished:
@@ -74,27 +74,22 @@ def train(
         if progress.iteration == 0:
             progress.failed = progress.batch_samples = 0
             meters.begin()
-        history.append(_epoch(loop, loader, lr_at, tuple(callbacks), meters))
+        history.append(_epoch(loop, loader, tuple(callbacks), meters))
         for callback in callbacks:
             callback.on_epoch(progress, history[-1])
     return history
 
 
-def _epoch(
-    loop: _Loop, loader: Any, lr_at: Callable[[float], float], callbacks: tuple[Callback, ...], meters: EpochMeters
-) -> dict[str, float]:
+def _epoch(loop: _Loop, loader: Any, callbacks: tuple[Callback, ...], meters: EpochMeters) -> dict[str, float]:
     """One pass over the loader, or what is left of it; returns the whole epoch's averages."""
     settings, progress = loop.settings, loop.progress
     loop.model.train()
     window = meters.window
     for group in groups(loop.usable(loader), settings.accumulate):
-        lr = loop.set_rate(lr_at(progress.epoch + progress.iteration / len(loader)))
         if len(group) < settings.accumulate:
-            # Kept: micro-batches left over at the epoch's end are seen by the averages and not trained on; the official
-            # loop computes their gradient and throws it away. [golden: train_two_epochs]
-            loop.look(group, lr, window)
+            loop.leftover(group, window)
             break
-        loop.step(group, lr, window)
+        loop.step(group, window)
         if loop.device.type == "cpu" and dist.world_size() == 1:
             window.check()
         if progress.step % settings.log_every_steps == 0:
@@ -141,6 +136,8 @@ class _Loop:
     scaler: GradScaler | None
     autocast: Callable[[], AbstractContextManager[Any]]
     progress: Progress
+    lr_at: Callable[[float], float]
+    length: int
 
     @property
     def finished(self) -> bool:
@@ -167,21 +164,11 @@ class _Loop:
                 raise TrainingError(f"no sample of the first batch can be used:\n{self._reasons()}")
             yield _Batch(previous, real=data is not None)
 
-    def set_rate(self, lr: float) -> float:
-        """Give the optimizer its learning rate."""
-        set_rate(self.optimizer, lr)
-        return lr
-
-    def step(self, batches: list[_Batch], lr: float, window: Meters) -> None:
+    def step(self, batches: list[_Batch], window: Meters) -> None:
         """One optimizer step over its micro-batches; observations go into `window`."""
         from torch.nn.utils import clip_grad_norm_
 
-        self.optimizer.zero_grad(set_to_none=True)
-        weights = self._weights(batches)
-        for index, batch in enumerate(batches):
-            with synced(self.model, last=index == len(batches) - 1):
-                self._micro(batch, weights[index] if weights else None, lr, window)
-
+        self.gradients(batches, window)
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
         if self.settings.clip_grad_norm is not None:
@@ -192,8 +179,42 @@ class _Loop:
             self.scaler.update()
         else:
             self.optimizer.step()
+        # Now, not before the next step: with accumulation "sum" gradients that are there belong to the next one.
+        self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
         self.progress.iteration += len(batches)
+
+    def gradients(self, batches: list[_Batch], window: Meters) -> None:
+        """Forward and backward of micro-batches of one step.
+
+        The rate is asked for at the first of them; with accumulation "sum" at each, as the official LAVIS loop does.
+        """
+        weights = self._weights(batches)
+        for index, batch in enumerate(batches):
+            position = self._position(index)
+            if index == 0 or self.settings.accumulation == "sum":
+                lr = self.lr_at(position)
+                set_rate(self.optimizer, lr)
+            if hasattr(unwrap(self.model), "set_position"):
+                unwrap(self.model).set_position(position)
+            with synced(self.model, last=index == len(batches) - 1):
+                self._micro(batch, weights[index] if weights else None, lr, window)
+
+    def leftover(self, batches: list[_Batch], window: Meters) -> None:
+        """Micro-batches at the epoch's end that are too few for a step."""
+        if self.settings.accumulation == "sum":
+            # Kept: their gradients stay and enter the first step of the next epoch. [vila_train_loop]
+            self.gradients(batches, window)
+            return
+        # Kept: they are seen by the averages and not trained on; the official loop computes their gradient and throws
+        # it away. [golden: train_two_epochs]
+        lr = self.lr_at(self._position(0))
+        set_rate(self.optimizer, lr)
+        self.look(batches, lr, window)
+
+    def _position(self, index: int) -> float:
+        """Of the micro-batch `index` after the last step, in epochs."""
+        return self.progress.epoch + (self.progress.iteration + index) / self.length
 
     def _micro(self, batch: _Batch, weights: dict[str, Tensor] | None, lr: float, window: Meters) -> None:
         """Forward and backward of one micro-batch."""
@@ -203,7 +224,9 @@ class _Loop:
         losses = output.losses
         if weights is None:
             loss = sum(losses.values())
-            share = loss * (float(batch.real) / self.settings.accumulate)
+            # Kept: "sum" does not divide; the published rates of ViLA and SeViLA belong to sums. [vila_train_loop]
+            parts = 1 if self.settings.accumulation == "sum" else self.settings.accumulate
+            share = loss * (float(batch.real) / parts)
         else:
             losses = {name: loss * _weight(name, output, weights, batch) for name, loss in losses.items()}
             loss = sum(losses.values())
