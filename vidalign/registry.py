@@ -145,13 +145,13 @@ SCHEDULES = Registry(
         "warmup_cosine": Entry(
             "vidalign.runners.schedules:warmup_cosine", None, "linear warm-up from 0, half cosine to min_lr"
         ),
-        "lavis_cosine": Entry(
-            "vidalign.runners.schedules:lavis_cosine",
+        "lavis_warmup_cosine": Entry(
+            "vidalign.runners.schedules:lavis_warmup_cosine",
             None,
             "ViLA, SeViLA: warm-up in the first epoch, cosine by epochs",
         ),
-        "lavis_step": Entry(
-            "vidalign.runners.schedules:lavis_step", None, "warm-up in the first epoch, a factor per epoch"
+        "lavis_warmup_step": Entry(
+            "vidalign.runners.schedules:lavis_warmup_step", None, "warm-up in the first epoch, a factor per epoch"
         ),
         "warmup_linear": Entry(
             "vidalign.runners.schedules:warmup_linear", None, "linear warm-up from 0, straight line to min_lr"

@@ -32,6 +32,7 @@ class EvaAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x_RNC: Tensor) -> Tensor:
+        """(R, N, C) -> (R, N, C)."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias]).to(self.qkv.weight.dtype)
         qkv = F.linear(x_RNC, self.qkv.weight, bias)
         q, k, v = rearrange(qkv, "r n (three h d) -> three r h n d", three=3, h=self.num_heads)
@@ -52,6 +53,7 @@ class EvaMlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 
@@ -66,6 +68,7 @@ class EvaBlock(nn.Module):
         self.mlp = EvaMlp(dim, hidden)
 
     def forward(self, x_RNC: Tensor) -> Tensor:
+        """(R, N, C) -> (R, N, C)."""
         # The norms compute in their own type (float32), the matrices in theirs; the residual stream stays float32.
         matrix = self.mlp.fc1.weight.dtype
         x_RNC = x_RNC + self.attn(self.norm1(x_RNC).to(matrix))
@@ -80,6 +83,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, dim, kernel_size=patch_px, stride=patch_px)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(R, 3, px, px) -> (R, N - 1, C)."""
         return rearrange(self.proj(x.to(self.proj.weight.dtype)), "r c h w -> r (h w) c")
 
 
@@ -117,6 +121,7 @@ class EvaViT(nn.Module):
         return self.pos_embed.shape[1]
 
     def forward(self, x: Tensor) -> Tensor:
+        """(R, 3, px, px) -> (R, N, C)."""
         patches = self.patch_embed(x).to(self.pos_embed.dtype)
         x_RNC = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], dim=1) + self.pos_embed
         for block in self.blocks:

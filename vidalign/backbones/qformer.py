@@ -31,6 +31,7 @@ class SelfAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_RTD: Tensor, source: Tensor, bias_R11T: Tensor | None) -> Tensor:
+        """Rows x of queries (R, T, D) look at `source`."""
         q, k, v = (
             rearrange(one, "r t (h e) -> r h t e", h=self.num_heads)
             for one in (self.query(x_RTD), self.key(source), self.value(source))
@@ -56,6 +57,7 @@ class AddNorm(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """LayerNorm(dense(x) + residual)."""
         return self.LayerNorm(self.dropout(self.dense(x)) + residual)
 
 
@@ -68,6 +70,7 @@ class Attention(nn.Module):
         self.output = AddNorm(dim, dim, dropout)
 
     def forward(self, x_RTD: Tensor, source: Tensor, bias_R11T: Tensor | None) -> Tensor:
+        """(R, T, D) -> (R, T, D)."""
         return self.output(self.self(x_RTD, source, bias_R11T), x_RTD)
 
 
@@ -79,6 +82,7 @@ class Intermediate(nn.Module):
         self.dense = nn.Linear(dim, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., hidden)."""
         return F.gelu(self.dense(x))
 
 
@@ -149,6 +153,7 @@ class Embeddings(nn.Module):
         self.register_buffer("position_ids", torch.arange(max_positions)[None])
 
     def forward(self, queries_RQD: Tensor, ids_RL: Tensor | None) -> Tensor:
+        """(R, Q, D) and ids (R, L) -> (R, T, D)."""
         x = queries_RQD
         if ids_RL is not None:
             words = self.word_embeddings(ids_RL) + self.position_embeddings(self.position_ids[:, : ids_RL.shape[1]])

@@ -47,7 +47,7 @@ class ScheduleConfig:
     min_lr: float = option(0.0, "rate at the end", low=0.0)
     warmup_steps: int = option(0, "lavis_... only: warm-up in micro-batches, inside the first epoch", low=0)
     warmup_lr: float = option(0.0, "lavis_... only: rate of the first micro-batch", low=0.0)
-    decay_rate: float = option(0.85, "lavis_step only: factor per epoch", low=0.0, high=1.0)
+    decay_rate: float = option(0.85, "lavis_warmup_step only: factor per epoch", low=0.0, high=1.0)
 
 
 @dataclass

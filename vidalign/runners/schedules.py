@@ -32,7 +32,7 @@ def warmup_linear(position: float, *, peak: float, min_lr: float, warmup_epochs:
     return peak + (min_lr - peak) * _progress(position, warmup_epochs, epochs)
 
 
-def lavis_cosine(
+def lavis_warmup_cosine(
     position: float,
     *,
     peak: float,
@@ -48,7 +48,7 @@ def lavis_cosine(
     return lavis_rate(epoch, step, later=later, peak=peak, warmup_lr=warmup_lr, warmup_steps=warmup_steps)
 
 
-def lavis_step(
+def lavis_warmup_step(
     position: float,
     *,
     peak: float,
