@@ -88,6 +88,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from vidalign.runners.annotation_commands import add_commands
+
     parser = argparse.ArgumentParser(
         prog="vidalign",
         description="See what there is, what a config says, and whether its files are there.",
@@ -127,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_export)
 
     _add_upkeep(commands)
+    add_commands(commands)
     return parser
 
 
@@ -264,3 +267,7 @@ def _import_plugins(names: list[str]) -> None:
     from vidalign.config.problems import raise_all
 
     raise_all(import_plugins(names, None), "the plug-ins")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

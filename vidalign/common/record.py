@@ -19,6 +19,7 @@ class Record:
 
     `status` is "ok" or "failed" (then `reason` says why and the Sample counts as wrong); an "ok" record may carry a
     `reason` too when the media were usable but unusual. `scores` has one number per option, higher is better.
+    `windows` are (start, end, score) in seconds, best first; `saliency` has one number per short clip.
     `kept_frames` is a list of {"index": frame index, "seconds": time}.
     """
 
@@ -31,6 +32,7 @@ class Record:
     uncertainty: float | None = None
     pred_text: str | None = None
     windows: tuple[tuple[float, float, float], ...] | None = None
+    saliency: tuple[float, ...] | None = None
     embedding_row: int | None = None
     kept_frames: tuple[dict[str, float], ...] | None = None
 
@@ -43,7 +45,7 @@ class Record:
     def from_json(cls, line: str) -> Record:
         """Read one line back."""
         values: dict[str, Any] = json.loads(line)
-        for name in ("scores", "kept_frames"):
+        for name in ("scores", "saliency", "kept_frames"):
             if name in values:
                 values[name] = tuple(values[name])
         if "windows" in values:

@@ -80,6 +80,7 @@ class Sample:
     None for the whole video. Texts are raw, options in file order, `answer_idx` 0-based and None where hidden.
     `text_frames`: the captions of each frame of a textual video; `qas`: its questions, of which a processor draws one
     per visit. `subtitles` is None when the benchmark has none or they were not asked for, () when there is no line.
+    `saliency` rates every clip of `clip_len` seconds in meta["relevant_clip_ids"], one number per annotator.
     `meta` keeps the rest of the row and never reaches a model.
     """
 
@@ -100,6 +101,8 @@ class Sample:
     texts: tuple[str, ...] = ()
     text_spans: tuple[tuple[float, float], ...] = ()
     windows: tuple[tuple[float, float], ...] = ()
+    saliency: tuple[tuple[int, ...], ...] = ()
+    clip_len: float | None = None
     text_frames: tuple[tuple[str, ...], ...] = ()
     qas: tuple[QA, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)

@@ -20,9 +20,11 @@ class DramaQA(AnnotationBuilder):
         expected_counts={"train": 11118, "val": 3412, "test": 3453},
     )
 
+    patterns = ("AnotherMissOhQA_{split}_set.json",)
+
     def rows_of(self, split: str) -> Iterable[Row]:
         """Items of the json list."""
-        return read_json_rows(self.file(f"AnotherMissOhQA_{split}_set.json"))
+        return read_json_rows(self.split_file(split))
 
     def sample(self, row: Row, split: str) -> Sample:
         """Five answers; the label is hidden in test. qtype is the level 1-4 of the question's logic."""

@@ -10,6 +10,7 @@ from typing import Any
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.data.sets.base import AnnotationBuilder, Row, read_csv, read_json, read_json_rows
+from vidalign.data.sets.files import FoundFile
 
 _OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 _COLUMNS = ("uid", "question", "answer", *_OPTIONS)
@@ -30,6 +31,14 @@ class EgoSchema(AnnotationBuilder):
         expected_counts={"subset": 500, "val": 500, "full": 5031},
         submission="answer_index",
     )
+    patterns = ("questions.json", "{split}.csv")
+    companions = ("subset_answers.json",)
+
+    @classmethod
+    def parts(cls, found: FoundFile) -> list[str]:
+        """questions.json holds both; the subset is there when its answers are."""
+        answers = found.root / "subset_answers.json"
+        return ["full", "subset"] if answers.is_file() else ["full"]
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """Rows in the csv's fields."""
@@ -37,7 +46,7 @@ class EgoSchema(AnnotationBuilder):
         if part not in _TWINS.values():
             raise DataError(f"egoschema: unknown split {split!r}; there are subset (or val) and full (or test)")
         names = [f"{name}.csv" for name in (part, *(twin for twin, of in _TWINS.items() if of == part))]
-        path = self.file("questions.json", *names)
+        path = self.given or self.file("questions.json", *names)
         if path.suffix == ".csv":
             return read_csv(path, _COLUMNS)
         rows = (self._raw(row) for row in read_json_rows(path))
@@ -90,10 +99,11 @@ class Perception(AnnotationBuilder):
     per question, named by its uid."""
 
     info = DatasetInfo(name="perception", task="mc_qa")
+    patterns = ("{split}.csv",)
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """csv rows."""
-        return read_csv(self.file(f"{split}.csv"), ("uid", "question", "answer", "a0", "a1", "a2"))
+        return read_csv(self.split_file(split), ("uid", "question", "answer", "a0", "a1", "a2"))
 
     def sample(self, row: Row, split: str) -> Sample:
         """uid by the file's."""

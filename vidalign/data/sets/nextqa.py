@@ -24,11 +24,12 @@ class NextQA(AnnotationBuilder):
         groups=_GROUPS,
         expected_counts={"train": 34132, "val": 4996, "test": 8564},
     )
+    patterns: ClassVar = ("{split}.csv", "{split}.json")
     type_numbers: ClassVar = {"CH": 1, "CW": 2, "TN": 3, "TC": 4, "TP": 5, "DL": 6, "DC": 7, "DO": 8}
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """csv rows; where there is only the processed json, its texts are turned back into the raw ones."""
-        path = self.file(f"{split}.csv", f"{split}.json")
+        path = self.split_file(split)
         return read_csv(path, _COLUMNS) if path.suffix == ".csv" else map(_raw, read_json_rows(path))
 
     def sample(self, row: Row, split: str) -> Sample:
@@ -81,10 +82,11 @@ class Clips(NextQA):
     """`clips/<split>.csv`, `clips/map_vid_file.json`, `videos/`, all under the root."""
 
     info = DatasetInfo(name="clips", task="mc_qa", groups=_GROUPS)
+    patterns: ClassVar = ("clips/{split}.csv",)
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """csv rows in NExT-QA's columns."""
-        return read_csv(self.file(f"clips/{split}.csv"), _COLUMNS)
+        return read_csv(self.split_file(split), _COLUMNS)
 
     def video(self, row: Row, video: str) -> Media:
         """The file named by the map; a video outside the map is looked for by its stem.

@@ -26,11 +26,12 @@ class Star(AnnotationBuilder):
         groups={name: (name,) for name in _TYPES},
         expected_counts={"train": 45731, "val": 7098, "test": 7377},
     )
+    patterns = ("STAR_{split}.json",)
     type_numbers: ClassVar = {name: number for number, name in enumerate(_TYPES, start=1)}
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """Items of the json list."""
-        return read_json_rows(self.file(f"STAR_{split}.json"))
+        return read_json_rows(self.split_file(split))
 
     def sample(self, row: Row, split: str) -> Sample:
         """Options in the order of their choice_id; the answer is located by its text."""

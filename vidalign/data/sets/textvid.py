@@ -11,6 +11,7 @@ from typing import Any
 
 from vidalign.common.sample import QA, DatasetInfo, Media, Sample
 from vidalign.data.sets.base import AnnotationBuilder, Row, read_json_rows
+from vidalign.data.sets.files import FoundFile
 
 _LETTERS = string.ascii_uppercase
 
@@ -23,10 +24,17 @@ class TextVid(AnnotationBuilder):
     """
 
     info = DatasetInfo(name="textvid", task="textvideo")
+    patterns = ("textvid.json", "textvid_{split}.json")
+
+    @classmethod
+    def parts(cls, found: FoundFile) -> list[str]:
+        """textvid.json is the split train."""
+        return ["train"]
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """Items of the json list."""
-        return read_json_rows(self.file("textvid.json" if split == "train" else f"textvid_{split}.json"))
+        other = "textvid.json" if split == "train" else f"textvid_{split}.json"
+        return read_json_rows(self.given or self.file(other))
 
     def sample(self, row: Row, split: str) -> Sample:
         """uid by `idx`, which is also the name of the feature file."""
@@ -48,10 +56,11 @@ class WebVid(AnnotationBuilder):
     """`<split>.json`, `features.pkl` (a dictionary by `feature_idx`): one caption per video, no question."""
 
     info = DatasetInfo(name="webvid", task="caption")
+    patterns = ("{split}.json",)
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """Items of the json list."""
-        return read_json_rows(self.file(f"{split}.json"))
+        return read_json_rows(self.split_file(split))
 
     def sample(self, row: Row, split: str) -> Sample:
         """uid by `feature_idx`."""

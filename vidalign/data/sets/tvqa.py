@@ -8,7 +8,7 @@ from functools import cached_property
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Sample, Subtitle
 from vidalign.data.sets.base import AnnotationBuilder, Row, read_jsonl
-from vidalign.data.sets.vlep import read_subtitles
+from vidalign.data.sets.subtitles import read_subtitles
 from vidalign.text.dialogue import read_srt
 
 _OPTIONS = ("a0", "a1", "a2", "a3", "a4")
@@ -28,9 +28,11 @@ class Tvqa(AnnotationBuilder):
         expected_counts={"train": 122039, "val": 15253, "test_public": 7623},
     )
 
+    patterns = ("tvqa_{split}.jsonl",)
+
     def rows_of(self, split: str) -> Iterable[Row]:
         """Lines of the release file."""
-        return read_jsonl(self.file(f"tvqa_{split}.jsonl"))
+        return read_jsonl(self.split_file(split))
 
     def sample(self, row: Row, split: str) -> Sample:
         """uid by qid, by the row number where there is none; the label is hidden in the test files."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
+from typing import ClassVar
 
 from vidalign.common.sample import DatasetInfo, Sample, Subtitle
-from vidalign.data.sets.base import AnnotationBuilder, Row, read_jsonl
+from vidalign.data.sets.base import AnnotationBuilder
+from vidalign.data.sets.rows import Row, read_jsonl
+from vidalign.data.sets.subtitles import read_subtitles
 
 
 class Vlep(AnnotationBuilder):
@@ -24,10 +25,12 @@ class Vlep(AnnotationBuilder):
         expected_counts={"train": 20142, "val": 4392, "dev": 4392, "test": 4192},
     )
 
+    patterns = ("vlep_{split}_release.jsonl",)
+    split_names: ClassVar = {"val": "dev"}
+
     def rows_of(self, split: str) -> Iterable[Row]:
         """Lines of the release file."""
-        name = "dev" if split == "val" else split
-        return read_jsonl(self.file(f"vlep_{name}_release.jsonl"))
+        return read_jsonl(self.split_file(split))
 
     def sample(self, row: Row, split: str) -> Sample:
         """Two events as options; the label is hidden in test."""
@@ -62,24 +65,3 @@ class Vlep(AnnotationBuilder):
 def video_file(name: str) -> str:
     """YouTube names (with ":") lie in their own folder, TV names are TVQA clips without the ending `_ep`."""
     return f"vlep_ytb_clips/{name}.mp4" if ":" in name else f"{name.removesuffix('_ep')}.mp4"
-
-
-def read_subtitles(path: Path) -> dict[str, tuple[Subtitle, ...]]:
-    """jsonl of {vid_name, sub: [{start, end, text}]} -> lines per video, in file order."""
-    lines: dict[str, tuple[Subtitle, ...]] = {}
-    for row in read_jsonl(path):
-        sub = row.get("sub")
-        if not isinstance(sub, list):
-            raise row.error("sub", "a list of {start, end, text} expected")
-        lines[row.text("vid_name")] = tuple(_line(row, entry) for entry in sub)
-    return lines
-
-
-def _line(row: Row, entry: object) -> Subtitle:
-    try:
-        start, end, text = float(entry["start"]), float(entry["end"]), str(entry["text"])
-    except (TypeError, KeyError, ValueError) as error:
-        raise row.error("sub", f"{entry!r} is not {{start, end, text}}: {error}") from error
-    if not (math.isfinite(start) and math.isfinite(end)):
-        raise row.error("sub", f"{entry!r}: its times must be seconds")
-    return Subtitle(start=start, end=end, text=text)
