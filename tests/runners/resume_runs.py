@@ -58,13 +58,22 @@ class Run:
             )
 
     def wait(self, timeout=240):
-        """Exit codes and what was printed; as soon as one dies, a launcher would kill the others: so do we."""
+        """Exit codes and what was printed; as soon as one dies, a launcher would kill the others: so do we.
+
+        After `timeout` seconds without any end: AssertionError with the stacks of all processes.
+        """
         end = time.monotonic() + timeout
-        while time.monotonic() < end and all(process.poll() is None for process in self.processes):
+        while all(process.poll() is None for process in self.processes):
+            if time.monotonic() > end:
+                self.send(signal.SIGUSR1)  # resume_worker.py prints its stacks then
+                time.sleep(1)
+                self.kill()
+                self.finish()
+                raise AssertionError(f"hangs for {timeout} seconds:\n{self.err}")
             time.sleep(0.02)
-        if any(process.poll() == -signal.SIGKILL for process in self.processes) or time.monotonic() >= end:
+        if any(process.poll() == -signal.SIGKILL for process in self.processes):
             self.kill()
-        return self.finish(max(end - time.monotonic(), 5))
+        return self.finish()
 
     def finish(self, timeout=240):
         """Exit codes and what was printed, once all have ended by themselves."""

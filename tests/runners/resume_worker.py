@@ -11,6 +11,7 @@ FILE_BYTES largest file that may be written (what a full disk does to a large fi
 SLOW       seconds to sleep before each batch
 """
 
+import faulthandler
 import os
 import resource
 import signal
@@ -87,6 +88,7 @@ def main():
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     torch.set_num_threads(1)
     os.fsync, os.replace, os.link = eventful(os.fsync), eventful(os.replace), eventful(os.link)
     Loader.__iter__ = traced(Loader.__iter__)
