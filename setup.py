@@ -31,6 +31,8 @@ CORE = [
 EXTRAS = {
     "video": ["torchcodec>=0.17", "av>=18"],
     "llama3": ["tiktoken>=0.8"],
+    # Only its meteor-1.5.jar is used; the other caption metrics are our own.
+    "caption": ["pycocoevalcap>=1.2"],
     "log": ["tensorboard>=2.20"],
     "dev": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6.150", "ruff>=0.15"],
 }

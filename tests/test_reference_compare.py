@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from refcases.case import Case, find_cases
+from refcases.case import Case, LeftOut, find_cases
 from refcases.compare import compare, entry_for, has_work
 from refcases.runner import run_case
 from refcases.tensor_rules import compare_tensors
@@ -239,6 +239,16 @@ def test_an_adapter_that_raises_is_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr("refcases.runner.adapters_of", lambda system: {"nokind": broken})
     outcome = run_case(case)
     assert outcome.state == "FAIL" and "lost" in outcome.detail and any("broken" in line for line in outcome.lines)
+
+
+def test_a_value_that_is_left_out_is_told_and_not_compared(tmp_path, monkeypatch):
+    case = make_case(tmp_path, [EXACT, SKIP_JSON], {"out/x": torch.ones(1), "out/y": torch.ones(1)})
+    got = {"out/x": torch.ones(1), "out/y": LeftOut("no Java")}
+    monkeypatch.setattr("refcases.runner.adapters_of", lambda system: {"nokind": lambda case: got})
+    outcome = run_case(case)
+    assert outcome.state == "PASS" and outcome.detail.endswith("out/y left out: no Java")
+    got["out/x"] = torch.zeros(1)
+    assert run_case(case).state == "FAIL"
 
 
 def test_check_that_covers_nothing_is_a_failure(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from adapters import topa_data, topa_models, topa_sets
+from adapters import topa_captions, topa_data, topa_models, topa_sets
 from refcases.case import Case
 from refcases.objectives import mean_square
 from torch import Tensor
@@ -241,6 +241,7 @@ def answer_texts(case: Case) -> dict[str, Any]:
 
 KINDS = {
     "block": run_block,
+    "caption_metrics": topa_captions.run_caption_metrics,
     "dataset": topa_sets.run_dataset,
     "dataset_overflow": topa_data.run_dataset_overflow,
     "eval": topa_models.run_eval,

@@ -25,6 +25,10 @@ class SkipCase(Exception):
     """Raised by an adapter for a case that cannot run here; its text is the reason that is shown."""
 
 
+class LeftOut(str):
+    """Returned by an adapter in place of a value that cannot be computed here; the text is the reason that is shown."""
+
+
 class Case:
     """One case on disk. Tensors are read when asked for."""
 

@@ -10,19 +10,23 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from refcases.case import JSON_PREFIX, Case
+from refcases.case import JSON_PREFIX, Case, LeftOut
 from refcases.json_rules import compare_json
 from refcases.tensor_rules import compare_tensors
 
 
 @dataclass
 class Comparison:
-    """How one case came out. `error` is the largest absolute difference among the numbers that were compared."""
+    """How one case came out. `error` is the largest absolute difference among the numbers that were compared.
+
+    `left_out`: name -> why this value was not computed here; it is neither right nor wrong.
+    """
 
     failures: list[str] = field(default_factory=list)
     compared: int = 0
     error: float = 0.0
     error_name: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def note(self, name: str, error: float, message: str | None) -> None:
         """Book one compared name; `message` tells what is wrong, None that it agrees."""
@@ -54,7 +58,9 @@ def has_work(case: Case) -> bool:
 def compare(case: Case, got: Mapping[str, Any]) -> Comparison:
     """Hold `got` (name -> tensor, number, or JSON value) against everything the case's `check` covers."""
     check = case.json["check"]
-    result = Comparison()
+    left_out = {name: str(value) for name, value in got.items() if isinstance(value, LeftOut)}
+    result = Comparison(left_out=left_out)
+    check = [*({"match": name, "how": "skip"} for name in left_out), *check]
     for name in case.expected_tensors:
         entry = entry_for(name, check)
         if entry is None:

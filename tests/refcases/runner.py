@@ -56,6 +56,7 @@ def run_case(case: Case) -> Outcome:
     seconds = time.perf_counter() - start
     detail = f"{result.compared} values, largest error {result.error:.3g}"
     detail += f" ({result.error_name})" if result.error_name else ""
+    detail += "".join(f"; {name} left out: {why}" for name, why in result.left_out.items())
     if not result.compared:
         return Outcome(case, "FAIL", "`check` covers nothing that the case holds", seconds)
     return Outcome(case, "FAIL" if result.failures else "PASS", detail, seconds, result.failures)

@@ -88,8 +88,10 @@ class TensorBoard:
         self.scalars("epoch", progress.step, values)
 
     def scalars(self, group: str, step: int, values: dict[str, float]) -> None:
-        """Write numbers under `group/`."""
+        """Write numbers under `group/`; remarks (texts) stay out."""
         for name, value in values.items():
+            if isinstance(value, str):
+                continue
             self._writer.add_scalar(f"{group}/{name}", value, step)
         self._writer.flush()
 

@@ -42,6 +42,7 @@ ENABLES = {
     "av": "decoder: pyav, and all that `vidalign scan` can tell of a file",
     "tiktoken": "LLaMA-3 tokenizers",
     "tensorboard": "run.tensorboard",
+    "pycocoevalcap": "METEOR of captions (its Java program; 105 MB)",
 }
 DECODERS = {"decord": "decord", "torchcodec": "torchcodec.decoders", "pyav": "av"}
 
@@ -252,9 +253,9 @@ def disk() -> Iterator[Finding]:
 
 
 def java() -> Iterator[Finding]:
-    """METEOR, SPICE and the PTB tokenizer of caption metrics are Java programs."""
+    """METEOR is a Java program; the other caption metrics need no Java."""
     path = shutil.which("java")
-    remedy = "for METEOR, SPICE and CIDEr of captions: apt install default-jre-headless"
+    remedy = "for METEOR of captions: apt install default-jre-headless"
     if path is None:
         yield Finding(NOTE, "java", "is not there", remedy)
         return

@@ -102,9 +102,9 @@ def closing_table(results: dict[str, tuple[list[Record], dict[str, float]]]) -> 
     return "\n".join(lines)
 
 
-def _number(key: str, value: float) -> str:
-    """Shares as percentages with two decimals, counts as they are."""
-    return str(value) if isinstance(value, int) else f"{100 * value:.2f} %"
+def _number(key: str, value: float | str) -> str:
+    """Shares as percentages with two decimals, counts and remarks as they are."""
+    return str(value) if isinstance(value, int | str) else f"{100 * value:.2f} %"
 
 
 def _reasons(title: str, records: Iterable[Record]) -> list[str]:

@@ -101,7 +101,9 @@ def caption_metrics(
     if not scored:
         return counts
     said = {one.uid: (by_uid[one.uid].pred_text or "") if by_uid[one.uid].status == "ok" else "" for one in scored}
-    scores = caption_scores({one.uid: one.answers for one in scored}, said, with_meteor=with_meteor, meteor_jar=meteor_jar)
+    scores = caption_scores(
+        {one.uid: one.answers for one in scored}, said, with_meteor=with_meteor, meteor_jar=meteor_jar
+    )
     metrics: dict[str, float | int | str] = {"cider": scores.cider}
     metrics |= {f"bleu_{n}": value for n, value in enumerate(scores.bleu, start=1)}
     if scores.meteor is not None:

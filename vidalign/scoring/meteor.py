@@ -33,7 +33,10 @@ def find_meteor(jar: str | Path | None = None) -> tuple[Path | None, str | None]
     places = package.submodule_search_locations if package is not None else None
     found = [Path(place) / "meteor" / JAR for place in places or ()]
     if not found or not found[0].is_file():
-        return None, f"METEOR is not computed: {JAR} is missing (pip install pycocoevalcap, or name it: task.meteor_jar)"
+        return (
+            None,
+            f"METEOR is not computed: {JAR} is missing (pip install pycocoevalcap, or name it: task.meteor_jar)",
+        )
     return found[0], None
 
 
@@ -47,17 +50,16 @@ def meteor(
     # The folder matters: the program reads its tables of synonyms from beside itself.
     command = ["java", *_OPTIONS, path.name, "-", "-", "-stdio", "-l", "en", "-norm"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=path.parent, encoding="utf-8", **pipes) as program:
-        try:
+    try:
+        with subprocess.Popen(command, cwd=path.parent, encoding="utf-8", **pipes) as program:
             counted = [_answer(program, _score_line(*pair)) for pair in pairs]
             # What was counted for each caption goes back in one line; the corpus score follows those of the captions.
             first = _answer(program, "EVAL ||| " + " ||| ".join(counted))
             scores = [first, *(program.stdout.readline() for _ in pairs)]
-            return float(scores[-1]), None
-        except (ValueError, OSError) as error:
-            raise DataError(f"METEOR ({path}) failed: {error}; set task.meteor to false to go without it") from error
-        finally:
             program.kill()
+        return float(scores[-1]), None
+    except (ValueError, OSError) as error:
+        raise DataError(f"METEOR ({path}) failed: {error}; set task.meteor to false to go without it") from error
 
 
 def _answer(program: subprocess.Popen[str], line: str) -> str:

@@ -25,24 +25,24 @@ REWRITTEN = {
     **dict.fromkeys(("‘", "’", "‛", "‹", "›", "\x91", "\x92", "&apos;"), "'"),
 }
 # Abbreviations that keep their full stop; those of the second list only with a capital, of the third before a digit.
-ABBREVIATIONS = """
+_ABBREVIATIONS = """
     adj adm adv al ala alex apr ariz assn assoc asst atty aug ave bldg blvd brig bros calif capt cf cmdr co col colo
     conn corp cos cpl ct dak dec dept det dr drs esq est etc ext feb fla fri ft ga gen gov hon inc ind insp intl jan jr
     jul jun kan kans ky lieut lt ltd maj mar md messrs mich minn mlle mme mo mon mont mr mrs ms mt natl neb nev nov oct
     okla penn pfc ph plc pres prof pvt rd rep rev rt sen sep sept sgt sq sr st ste supt tel tenn thu thurs treas tue
     tues univ va vs vt wed wis wisc wyo ph.d mfg pty
-""".split()
+"""
 CAPITALISED = ("ark", "az", "del", "ill", "la", "mass", "miss", "ore", "pa", "tex", "wash")
 NUMBERED = ("art", "ca", "fig", "figs", "no", "nos", "op", "pp", "prop")
 # A single letter with a full stop ends a sentence when one of these follows, otherwise it is an initial.
-STARTERS = """
+_STARTERS = """
     a about according additionally after an as at but earlier he her here however if in it last many more now once one
     other our she since so some such that the their then there these they this we what when while yet you
-""".split()
-FILE_SUFFIXES = """
-    bat bmp c cgi class cpp dll doc docx exe gif gz h htm html jar java jpeg jpg mov mp3 pdf php pl png ppt ps py sql tar
-    txt wav x xml zip
-""".split()
+"""
+_FILE_SUFFIXES = """
+    bat bmp c cgi class cpp dll doc docx exe gif gz h htm html jar java jpeg jpg mov mp3 pdf php pl png ppt ps py sql
+    tar txt wav x xml zip
+"""
 
 _LETTER = (
     "A-Za-zªµº\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02c1\u0300-\u0374\u0376-\u037d\u0386\u0388-\u03f5\u03f7-\u0481"
@@ -54,7 +54,7 @@ _LETTER = (
 _APOS = r"(?:['\u2019\x92]|&apos;)"
 _NUM = r"(?:[0-9]*(?:[.:,\u00ad][0-9]+)+|[0-9]+)"
 _WORD = rf"[{_LETTER}][{_LETTER}0-9]*(?:[.!?][{_LETTER}][{_LETTER}0-9]*)*"
-_THING = rf"[A-Za-z0-9]+(?:-[A-Za-z]+){{0,2}}"
+_THING = r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
 _SHORT = rf"{_APOS}(?:[msdMSD]|[rR][eE]|[vV][eE]|[lL][lL])"
 _HYPHEN = "[-\u2010\u2011]"
 
@@ -158,7 +158,10 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], _Made]]] = [
         (rf"([A-Za-z]*[A-MO-Za-mo-z])[nN](?:{_APOS}|[`\u2018\u201b\x91])[tT]", _first_group),
         (_WORD, _whole),
         # Words with an apostrophe of their own.
-        (rf"{_APOS}n{_APOS}|{_APOS}n(?![A-Za-z])|[dDjJlLyY]{_APOS}(?=[A-Za-z])|(?i:ol|dunkin|somethin){_APOS}", _whole),
+        (
+            rf"{_APOS}n{_APOS}|\u2019n|{_APOS}n(?![A-Za-z])|[dDjJlLyY]{_APOS}(?=[A-Za-z])|(?i:ol|dunkin|somethin){_APOS}",
+            _whole,
+        ),
         (rf"{_APOS}(?i:em|cause|till?|[2-9]0s)(?![A-Za-z])", _whole),
         (rf"(?i:c{_APOS}mon|e{_APOS}er|s{_APOS}mores|ev{_APOS}ry|li{_APOS}l|nat{_APOS}l|nor{_APOS}easter)", _whole),
         (rf"[A-Za-z]+[aeiouyAEIOUY]{_APOS}[aeiouA-Z][A-Za-z]*", _whole),
@@ -166,7 +169,8 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], _Made]]] = [
         # Addresses and names on the web.
         (r"https?://[^ \t\n\"<>|(){}]+[^ \t\n\"<>|.!?(){},-]", _whole),
         (
-            r"(?:www\.(?:[^ \t\n\"<>|.!?(){},]+\.)+[a-zA-Z]{2,4}|(?:[^ \t\n\"`'<>|.!?(){},_$/-]+\.)+(?:com|net|org|edu))"
+            r"(?:www\.(?:[^ \t\n\"<>|.!?(){},]+\.)+[a-zA-Z]{2,4}"
+            r"|(?:[^ \t\n\"`'<>|.!?(){},_$/-]+\.)+(?:com|net|org|edu))"
             r"(?:/[^ \t\n\"<>|()]+[^ \t\n\"<>|.!?(){},-])?",
             _whole,
         ),
@@ -194,12 +198,12 @@ _RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], _Made]]] = [
         (r"[A-Z]*\$|#+|<<|>>|[A-Za-z]\+\+", _whole),
         (r"[A-Z]+(?:(?:&|&amp;|\+)[A-Z]+)+", _whole),
         # Full stops that belong to the word.
-        (rf"{_any_case(ABBREVIATIONS)}\.", _whole),
+        (rf"{_any_case(_ABBREVIATIONS.split())}\.", _whole),
         (rf"{_capital(CAPITALISED)}\.", _whole),
         (rf"({_any_case(NUMBERED)}\.)[ \n]?[0-9]", _first_group),
-        (rf"([A-Za-z])\.[ \n]+(?:{_capital(STARTERS)}[ \n]|(?i:mr|ms)\.|<[A-Za-z])", _first_group),
+        (rf"([A-Za-z])\.[ \n]+(?:{_capital(_STARTERS.split())}[ \n]|(?i:mr|ms)\.|<[A-Za-z])", _first_group),
         (r"[A-Za-z](?:\.[A-Za-z])*\.", _whole),
-        (rf"[{_LETTER}0-9]+(?:\.[{_LETTER}0-9]+)*\.{_any_case(FILE_SUFFIXES)}(?=[ \n.?!,\"'<()])", _whole),
+        (rf"[{_LETTER}0-9]+(?:\.[{_LETTER}0-9]+)*\.{_any_case(_FILE_SUFFIXES.split())}(?=[ \n.?!,\"'<()])", _whole),
         (rf"([{_LETTER}0-9]+(?:[.!?][{_LETTER}0-9]+)*\.)[,;:\u3001]", _first_group),
         # Signs.
         (r"\.{3,5}|(?:\.[ \u00a0]){2,4}\.|…", partial(_written, as_="...")),
