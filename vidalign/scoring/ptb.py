@@ -49,7 +49,8 @@ _LETTER = (
     "\u048a-\u0556\u0561-\u0587\u05d0-\u05ea\u0620-\u0669\u066e-\u06d3\u06d5-\u06dc\u06e5-\u06fc\u0900-\u0963"
     "\u0966-\u096f\u0985-\u0df2\u0e01-\u0e3a\u0e40-\u0e4e\u0e50-\u0e59\u10a0-\u10ff\u1100-\u167f\u1d00-\u1dbf\u1e00-\u1fbc"
     "\u1fc2-\u1fcc\u1fd0-\u1fdb\u1fe0-\u1fec\u1ff2-\u1ffc\u3005\u3041-\u3096\u309d-\u30fa\u30fc-\u312d\u3400-\u4db5"
-    "\u4e00-\u9fcc\uac00-\ud7a3\uf900-\ufa6d\ufb00-\ufb28\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uffdc\u00ad"
+    "\u4e00-\u9fcc\uac00-\ud7a3\uf900-\ufa6d\ufb00-\ufb28"
+    "\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uffdc\u00ad"
 )
 _APOS = r"(?:['\u2019\x92]|&apos;)"
 _NUM = r"(?:[0-9]*(?:[.:,\u00ad][0-9]+)+|[0-9]+)"
@@ -87,12 +88,14 @@ def tokenize(captions: Sequence[str]) -> list[str]:
 
 
 def _next(text: str, place: int) -> _Made:
-    """The tokens at `place`, and where they end; (.., []) for blanks and for what is no token."""
+    """The tokens at `place`, and where they end; (.., []) for blanks and for what is no token.
+
+    What a rule only looks at counts for the length of its match too.
+    """
     best: tuple[int, re.Match[str], Callable[[re.Match[str]], _Made]] | None = None
     for pattern, make in _RULES:
         match = pattern.match(text, place)
         if match is not None and (best is None or match.end() > best[0]):
-            # A group "seen" belongs to the length that decides, but not to the token.
             best = match.end(), match, make
     return best[2](best[1]) if best is not None else (place + 1, [])
 
