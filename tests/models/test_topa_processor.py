@@ -83,7 +83,7 @@ def test_batches_learn_one_loss_drawn_by_epoch_and_sample(tokenizer):
     assert (batch["plan"]["target_N"] != 0).sum() == (batch[batch["mode"]]["labels"] != 0).sum()
 
 
-@pytest.mark.parametrize("options", [[], ["run.loss_norm=tokens", "model.select=text"]])
+@pytest.mark.parametrize("options", [[], ["run.loss_norm=tokens", "model.select=text"], ["model.select=similarity"]])
 def test_a_run_trains_and_evaluates(tmp_path, options):
     root = tiny_nextqa.make_nextqa(tmp_path / "nextqa", rows=8)
     config = tiny_nextqa.write_config(tmp_path / "c.yaml", root, cache=tmp_path / "cache", arch="topa")

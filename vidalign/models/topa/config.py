@@ -36,10 +36,19 @@ class MemoryConfig:
     chunk_rows: int = option(65536, "rows that are read at a time", low=1)
     top_k: int | None = option(None, "only the so many most similar rows take part; null: all (as published)", low=1)
 
+    cache: bool = option(True, "compute once per video, and keep it in ${paths.cache} for later runs")
+
     def missing_files(self) -> list[tuple[str, str]]:
         """The memory, when it is not where the config says: (key, sentence)."""
         text = None if self.path is None else missing(self.path)
         return [("path", f"{text} Give the memory's file, or null for no projection.")] if text else []
+
+
+@dataclass
+class SimilarityConfig:
+    """Choosing the option that is most like the model's own answer. The paper's version has no code; this is ours."""
+
+    steps: int = option(20, "most tokens of the model's own answer", low=1)
 
 
 @dataclass
@@ -51,9 +60,12 @@ class TOPAConfig(VideoLMConfig):
     memory: MemoryConfig = option(MemoryConfig, "cross-modal projection at inference")
     select: str = option(
         "letter",
-        "an option's score is the likelihood of its letter, or of its text as an open-ended answer",
-        choices=("letter", "text"),
+        "an option's score is the likelihood of its letter, that of its text as an open-ended answer, or its "
+        "similarity to the answer that the model writes itself",
+        choices=("letter", "text", "similarity"),
     )
+    similarity: SimilarityConfig = option(SimilarityConfig, "how answers are compared with select: similarity")
+    eval_max_seq_len: int | None = option(None, "longest row at evaluation; null: max_seq_len", low=16)
     video_start: str = option(
         "sample",
         "where video rows are written: each sample's own place, or the first sample's for all (official)",

@@ -8,6 +8,7 @@ Shape letters: N frames, M rows of the memory, C rows of a chunk, K kept rows, E
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -15,7 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vidalign.common.errors import ConfigError
+from vidalign.common.io import content_key
 from vidalign.media.arrays import open_matrix
+
+_BLOCK_BYTES = 1 << 20
 
 
 class SupportMemory:
@@ -37,6 +41,15 @@ class SupportMemory:
         self.path, self.width, self.max_rows = Path(path), width, rows
         self.temperature, self.chunk_rows, self.top_k = temperature, chunk_rows, top_k
         self._rows: Tensor | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Names the file's content (size, first and last MiB) and everything else that decides a projection."""
+        size = self.path.stat().st_size
+        with open(self.path, "rb") as file:
+            head = file.read(_BLOCK_BYTES)
+            file.seek(max(size - _BLOCK_BYTES, 0))
+            return content_key(size, head, file.read(_BLOCK_BYTES), self.max_rows, self.temperature, self.top_k)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_rows": None}

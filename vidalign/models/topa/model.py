@@ -27,6 +27,8 @@ from vidalign.models.base import OptionScores
 from vidalign.models.topa.cross_modal import SupportMemory
 from vidalign.models.topa.keys import load_released
 from vidalign.models.topa.processor import PromptProcessor, build_processor
+from vidalign.models.topa.projected import ProjectedVideos
+from vidalign.models.topa.similarity import similarity
 from vidalign.text.plan import plan_stream
 
 STREAMS = ("vqa", "caption")
@@ -47,6 +49,8 @@ class TOPA(nn.Module):
     ) -> None:
         super().__init__()
         self.video_lm, self.config, self.memory, self.cache_dir = video_lm, config, memory, cache_dir
+        kept = cache_dir / "topa" if cache_dir is not None else None
+        self.projected = ProjectedVideos(memory, kept) if memory is not None and config.memory.cache else memory
 
     @classmethod
     def from_config(cls, config: Any, *, dtype: torch.dtype | None = None, cache_dir: Path | str | None = None) -> TOPA:
@@ -103,7 +107,10 @@ class TOPA(nn.Module):
 
     @torch.no_grad()
     def score_options(self, batch: dict[str, Any]) -> OptionScores:
-        """scores: minus the mean token loss of each option's letter, or of its text (config.select)."""
+        """scores: minus the mean token loss of each option's letter, or of its text, or the similarity of its text to
+        the model's own answer (config.select)."""
+        if self.config.select == "similarity":
+            return OptionScores(self._similarity(batch))
         name = "vqa" if self.config.select == "letter" else "caption"
         seen = {**batch, name: self._stream(batch, name), "video": self.video_input(batch["video"])}
         token_ce, _, _ = option_losses(self.video_lm, seen, name=name)
@@ -117,7 +124,7 @@ class TOPA(nn.Module):
 
         Kept: padding is moved too, to the memory's mean. [eval_mcq_memory]
         """
-        return self._seen(video_BFE if self.memory is None else self.memory.project(video_BFE))
+        return self._seen(video_BFE if self.projected is None else self.projected.project(video_BFE))
 
     @torch.no_grad()
     def continue_greedily(
@@ -135,12 +142,31 @@ class TOPA(nn.Module):
         Frames are normalised again on the way, as in the official demos. [generate_msrvtt, generate_vatex]
         """
         video_BFE = F.normalize(self.video_input(F.normalize(video_BFE.float(), dim=-1)), dim=-1)
+        return self._continue(video_BFE, before_BT, after_BT, steps=steps, banned=banned, stop=stop)
+
+    def _continue(
+        self, video_BFE: Tensor, before_BT: Tensor, after_BT: Tensor, **settings: Any
+    ) -> tuple[Tensor, Tensor]:
         tokens_BFD, _ = self.video_lm.video(video_BFE)
         llm = self.video_lm.llm
         x_BTD = torch.cat([llm.embed(before_BT), tokens_BFD, llm.embed(after_BT)], dim=1)
         start_B = before_BT.new_full((len(before_BT),), before_BT.shape[1])
         prompts = self.video_lm.adapter.prompts(dtype=llm.dtype, video_start_R=start_B)
-        return greedy(llm, x_BTD, prompts=prompts, steps=steps, banned=banned, stop=stop)
+        return greedy(llm, x_BTD, prompts=prompts, **settings)
+
+    def _similarity(self, batch: dict[str, Any]) -> Tensor:
+        """(B, O) cosine of each option to the answer that the model writes to the open question."""
+        asked, video_BFE = batch["open"], self.video_input(batch["video"])
+        scores = video_BFE.new_full((len(video_BFE), max(map(len, asked["options"]))), float("-inf"))
+        for b, options in enumerate(asked["options"]):
+            # One at a time: rows of different lengths cannot share a cache.
+            prompt = asked["before"][None], asked["after"][b][None]
+            [answer_T], _ = self._continue(
+                video_BFE[b : b + 1], *prompt, steps=self.config.similarity.steps, stop=(asked["end"],)
+            )
+            said_T = answer_T[answer_T != asked["end"]]
+            scores[b, : len(options)] = similarity(self.video_lm.llm.embeddings, said_T, options)
+        return scores
 
     def export_state(self) -> dict[str, Tensor]:
         """The trained part under the released names."""

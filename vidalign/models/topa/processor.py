@@ -34,6 +34,9 @@ from vidalign.text.tokenizers import Tokenizer, open_tokenizer
 _RAW_FEATURES = ("dramaqa", "webvid", "textvid")
 
 
+SELECT = ("letter", "text", "similarity")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Teaching:
     """What training rows are about: caption_share of the micro-batches learn captions; of the caption rows that have an
@@ -53,7 +56,8 @@ class PromptProcessor:
     Training makes a multiple-choice row with the true answer and, with caption_share > 0, a caption row: the Sample's
     first text as a summary, or (where it has an open-ended answer) sometimes that. Of a textual video's questions one
     is drawn per visit. Evaluation makes one row per option: its letter, or with select "text" its text as an open-ended
-    answer. For rows that are too long see SampleRows; `overflow: skip` leaves out what the official loader leaves out.
+    answer; with select "similarity" the open question alone, and the ids of each option's text. For rows that are too
+    long see SampleRows; `overflow: skip` leaves out what the official loader leaves out.
     """
 
     def __init__(
@@ -71,10 +75,10 @@ class PromptProcessor:
         every_second_frame: bool = False,
         official_positions: bool = False,
     ) -> None:
-        assert select in ("letter", "text"), f"select {select!r}"
-        self.info, self.train, self.seed = info, train, seed
+        assert select in SELECT, f"select {select!r}"
+        self.info, self.train, self.seed, self.select = info, train, seed, select
         self.teaching, self.every_second_frame = teaching or Teaching(), every_second_frame
-        self.streams = self._streams(select)
+        self.streams = self._streams()
         self.sample_rows = SampleRows(
             tokenizer,
             form=prompt_form(tokenizer, dataset=info.name, dialogue=info.dialogue is not None),
@@ -129,6 +133,7 @@ class PromptProcessor:
             "num_options": len(posed.options),
             "mode_draw": random.Random(draw_seed(self.seed, epoch, sample.uid, "mode")).random(),
             "rows": rows,
+            "open": self._open_question(posed) if not self.train and self.select == "similarity" else None,
         }
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -136,7 +141,8 @@ class PromptProcessor:
 
         uid: list[str]; video (B, F, E) float32; answer_idx (B,), -1 where hidden; num_options (B,). Per stream a dict
         as in SampleRows.batch. In training also mode (the stream this micro-batch learns, drawn by its first sample)
-        and plan (see plan_stream), else tree (see pack_options).
+        and plan (see plan_stream), else tree (see pack_options) or, with select "similarity", open: before (T,), and
+        lists over the samples of after (T',) and of options (list of (T'',)), all ids, and end, which ends an answer.
         """
         batch: dict[str, Any] = {
             "uid": [item["uid"] for item in items],
@@ -151,13 +157,17 @@ class PromptProcessor:
             batch[name] = self.sample_rows.batch(name, [item["rows"][name] for item in items])
         if self.train:
             batch["plan"] = plan_stream(batch[batch["mode"]])
+        elif self.select == "similarity":
+            batch["open"] = {name: [item["open"][name] for item in items] for name in ("after", "options")}
+            batch["open"]["before"] = items[0]["open"]["before"]
+            batch["open"]["end"] = self.sample_rows.maker.tokenizer.eos_id
         else:
             batch["tree"] = pack_options(*(batch[self.streams[0]][key] for key in ("ids", "labels", "lengths")))
         return batch
 
-    def _streams(self, select: str) -> tuple[str, ...]:
+    def _streams(self) -> tuple[str, ...]:
         if not self.train:
-            return ("vqa",) if select == "letter" else ("caption",)
+            return {"letter": ("vqa",), "text": ("caption",), "similarity": ()}[self.select]
         share = self.teaching.caption_share
         return tuple(name for name, needed in {"vqa": share < 1.0, "caption": share > 0.0}.items() if needed)
 
@@ -170,6 +180,18 @@ class PromptProcessor:
         uniform = draw(sample, seed=self.seed, epoch=epoch).uniform
         openly = answers_openly(sample) and uniform > 1.0 - self.teaching.open_share
         return [self.caption_row(sample, openly=openly)]
+
+    def _open_question(self, sample: Sample) -> dict[str, Any]:
+        """Ids before and after the video rows, up to where the answer begins, and the ids of each option's text."""
+        maker, question = self.sample_rows.maker, self.sample_rows.texts(sample).question
+        row = self.sample_rows.fit(open_row(maker, question, "Answer:"), "caption", sample)
+        end = row.video_start + self.sample_rows.num_frames
+        encoded = [maker.tokenizer.encode(option) for option in sample.options]
+        return {
+            "before": torch.tensor(row.ids[: row.video_start]),
+            "after": torch.tensor(row.ids[end:-1]),  # less the end of the sequence
+            "options": [torch.tensor(ids, dtype=torch.int64) for ids in encoded],
+        }
 
     def open_rows(self, sample: Sample) -> list[Row]:
         """One row per option, its text as an open-ended answer."""
@@ -209,7 +231,7 @@ def build_processor(
         tokenizer,
         info=info,
         num_frames=config.num_frames,
-        max_seq_len=config.max_seq_len,
+        max_seq_len=config.max_seq_len if train else config.eval_max_seq_len or config.max_seq_len,
         train=train,
         seed=seed,
         overflow=config.overflow,
