@@ -30,8 +30,8 @@ REST = {
 
 def loaded(system, benchmark, purpose, *options):
     path = REPOSITORY / "configs" / system / f"{benchmark}_{purpose}.yaml"
-    given = ["run.checkpoint=x.pth"] if purpose == "eval" and benchmark != "clips" else []
-    return load(path, [*given, *options], purpose={"eval": "evaluate"}.get(purpose, purpose))
+    given = ["run.checkpoint=x.pth"] if purpose in ("eval", "zeroshot") and benchmark != "clips" else []
+    return load(path, [*given, *options], purpose="train" if purpose == "train" else "evaluate")
 
 
 @pytest.mark.parametrize("path", ALL_YAML, ids=lambda path: path.relative_to(REPOSITORY / "configs").as_posix())
@@ -43,7 +43,8 @@ def test_every_yaml_loads(path, tmp_path):
     else:
         system, (benchmark, purpose) = path.parent.name, path.stem.rsplit("_", 1)
         experiment = loaded(system, benchmark, purpose)
-        assert experiment.model.arch == system and list(experiment.datasets) == [benchmark]
+        # The first part of the name is the benchmark; a pre-training may evaluate on another one.
+        assert experiment.model.arch == system and next(iter(experiment.datasets)) == benchmark.split("_")[0]
 
 
 def test_every_registered_config_class_imports():
@@ -128,6 +129,56 @@ def test_topa_fine_tuning_is_the_published_recipe(benchmark, rate):
     assert (model.max_seq_len, model.adapter.length, model.adapter.video_bias) == (128, 50, 3.5)
     assert (run.batch_size_per_gpu, run.accumulate, run.max_epochs, run.schedule.warmup_epochs) == (20, 4, 5, 1)
     assert run.optimizer.weight_decay == 0.1 and model.memory.path is None
+
+
+# (model, trained, batch, accumulate, learning rate)
+TOPA_PRETRAINING = {
+    "textvid": ("llama2_7b", 32, 18, 4, 0.005625),
+    "textvid_13b": ("llama2_13b", 40, 4, 8, 0.004),
+    "textvid_8b": ("llama3_8b", 32, 14, 8, 0.00875),
+}
+
+
+@pytest.mark.parametrize("name", TOPA_PRETRAINING)
+def test_topa_pre_alignment_is_the_published_recipe(name):
+    experiment = loaded("topa", name, "train")
+    model, run = experiment.model, experiment.run
+    size, layers, batch, accumulate, rate = TOPA_PRETRAINING[name]
+    assert (model.size, model.adapter.layers, run.batch_size_per_gpu, run.accumulate) == (
+        size,
+        layers,
+        batch,
+        accumulate,
+    )
+    assert peak_rate(run, 4) == pytest.approx(rate) and run.optimizer.weight_decay == 0.1
+    assert (run.max_epochs, run.schedule.warmup_epochs, run.schedule.min_lr) == (20, 1, 0)
+    assert (model.max_seq_len, model.eval_max_seq_len, model.overflow) == (150, 600, "skip")
+    assert (model.adapter.length, model.adapter.video_bias, model.noise_variance) == (50, 3.5, 0)
+    losses = model.losses
+    assert (losses.caption_share, losses.open_share, losses.caption, losses.balance_options) == (0.5, 0.5, 1.0, True)
+    assert (
+        model.memory.rows == 1_000_000
+        and model.memory.temperature == 0.01
+        and model.llm.official_rope == (size == "llama3_8b")
+    )
+    assert {key: (data.train, data.eval) for key, data in experiment.datasets.items()} == {
+        "textvid": ("train", None),
+        "egoschema": (None, "subset"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "split"),
+    [("nextqa", 128, "val"), ("star", 128, "val"), ("tvqa", 150, "val"), ("egoschema", 600, "subset")]
+    + [("egoschema_full", 600, "full")],
+)
+def test_topa_zero_shot_evaluates_through_the_memory(name, length, split):
+    experiment = loaded("topa", name, "zeroshot")
+    model, [data] = experiment.model, experiment.datasets.values()
+    assert (model.max_seq_len, data.eval, data.train, data.subtitles) == (length, split, None, False)
+    assert model.memory.path.endswith("textvid/memory.pkl") and model.memory.rows == 1_000_000
+    script = REPOSITORY / f"run_scripts/topa/{name}_zeroshot.sh"
+    assert f"configs/topa/{name}_zeroshot.yaml" in script.read_text() and os.access(script, os.X_OK)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
