@@ -106,9 +106,24 @@ DATASETS = Registry(
     {
         "nextqa": Entry(f"{_SETS}.nextqa:NextQA", _DATASET, "NExT-QA multiple choice (csv)"),
         "clips": Entry(f"{_SETS}.nextqa:Clips", _DATASET, "hand-written questions over real videos, NExT-QA layout"),
+        "nextqa_oe": Entry(f"{_SETS}.nextqa:NextOE", _DATASET, "NExT-QA open-ended (csv)"),
+        "msrvtt_qa": Entry(f"{_SETS}.open_qa:MsrvttQA", _DATASET, "MSRVTT-QA open-ended (json)"),
+        "msvd_qa": Entry(f"{_SETS}.open_qa:MsvdQA", _DATASET, "MSVD-QA open-ended (json)"),
+        "activitynet_qa": Entry(f"{_SETS}.open_qa:ActivityNetQA", _DATASET, "ActivityNet-QA open-ended (json)"),
+        "tgif_qa": Entry(
+            f"{_SETS}.tgif_qa:TgifQA",
+            f"{_SETS}.tgif_qa:TgifConfig",
+            "TGIF-QA: action, transition, frameqa, count (csv)",
+        ),
+        "video_chatgpt": Entry(
+            f"{_SETS}.video_chatgpt:VideoChatGPT", _DATASET, "Video-ChatGPT's generative benchmark (json)"
+        ),
         "star": Entry(f"{_SETS}.star:Star", _DATASET, "STAR situated reasoning (json)"),
         "how2qa": Entry(f"{_SETS}.how2qa:How2QA", _DATASET, "How2QA (processed csv, authors' csv, VALUE jsonl)"),
         "vlep": Entry(f"{_SETS}.vlep:Vlep", _DATASET, "VLEP future event prediction (jsonl)"),
+        "qvhighlights": Entry(
+            f"{_SETS}.qvhighlights:QVHighlights", _DATASET, "QVHighlights moments and highlights (jsonl)"
+        ),
         "tvqa": Entry(f"{_SETS}.tvqa:Tvqa", _DATASET, "TVQA (jsonl, srt)"),
         "dramaqa": Entry(f"{_SETS}.dramaqa:DramaQA", _DATASET, "DramaQA (json, shots and scenes)"),
         "egoschema": Entry(

@@ -18,6 +18,15 @@ def add_commands(commands: Any) -> None:
     _add_settings(one)
     one.set_defaults(run=_data)
 
+    one = commands.add_parser("score", help="metrics of a predictions file (ours or official) without a model")
+    one.add_argument("predictions", metavar="PREDICTIONS", help="a run's predictions/*.jsonl, or an official file")
+    one.add_argument("--dataset", required=True, metavar="NAME", help="see `vidalign list datasets`")
+    one.add_argument("--annotations", required=True, metavar="PATH", help="annotation file, or the folder of them")
+    one.add_argument("--split", help="which split of the folder; otherwise the one whose ids fit")
+    one.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _add_settings(one)
+    one.set_defaults(run=_score)
+
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -28,6 +37,22 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="settings of the dataset, e.g. subtitles=true official_order=true",
     )
+
+
+def _score(given: argparse.Namespace) -> None:
+    import json
+
+    from vidalign.runners.annotations import parse_settings
+    from vidalign.runners.score import score, table
+
+    result = score(
+        given.predictions,
+        dataset=given.dataset,
+        annotations=given.annotations,
+        split=given.split,
+        settings=parse_settings(given.options),
+    )
+    print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if given.json else table(result))
 
 
 def _data(given: argparse.Namespace) -> None:

@@ -83,14 +83,15 @@ class AnnotationBuilder(Builder):
 
     `patterns` are the names of the annotation files of a split, first choice first (files.py); `companions` are files
     that belong to them and name the same split. `split_names` maps a split to its name in the files where it is
-    another (val -> dev). A builder reads `split_file(split)` in `rows_of` and makes one Sample of a Row in `sample`.
-    Whatever cannot become a Sample is named in `left_out`. `expected_rows` are published numbers of rows where a Sample
-    unites several (DiDeMo: descriptions of a video).
+    another (val -> dev), `split_words` lists unusual names of splits. A builder reads `split_file(split)` in `rows_of`
+    and makes one Sample of a Row in `sample`. Whatever cannot become a Sample is named in `left_out`. `expected_rows`
+    are published numbers of rows where a Sample unites several (DiDeMo: descriptions of a video).
     """
 
     patterns: ClassVar[tuple[str, ...]] = ()
     companions: ClassVar[tuple[str, ...]] = ()
     split_names: ClassVar[Mapping[str, str]] = {}
+    split_words: ClassVar[tuple[str, ...]] = ()
     expected_rows: ClassVar[Mapping[str, int]] = {}
 
     def __init__(self, config: DatasetConfig) -> None:
@@ -113,7 +114,7 @@ class AnnotationBuilder(Builder):
             one = named[0] if named else FoundFile(place, place.parent, split_in_name(place, cls.info.expected_counts))
             found = [replace(one, split=split)] if split else [one]
         else:
-            found = in_folder(cls.patterns, place, (*cls.info.expected_counts, *inverse))
+            found = in_folder(cls.patterns, place, (*cls.info.expected_counts, *inverse, *cls.split_words))
         renamed = [replace(one, split=inverse.get(one.split, one.split)) for one in found]
         whole = [replace(one, split=part) for one in renamed for part in ([one.split] if one.split else cls.parts(one))]
         first: dict[tuple[str, ...], FoundFile] = {}

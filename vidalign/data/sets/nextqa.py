@@ -1,4 +1,4 @@
-"""NExT-QA multiple choice (specification benchmarks, section 1), and `clips`, hand-written questions in its layout."""
+"""NExT-QA, multiple choice and open-ended (specification benchmarks, section 1), and `clips` in the same layout."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from functools import cached_property
 from glob import escape
 from typing import Any, ClassVar
 
+from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Media, Sample
-from vidalign.data.sets.base import AnnotationBuilder, Row, read_csv, read_json_names, read_json_rows
+from vidalign.data.sets.base import AnnotationBuilder
+from vidalign.data.sets.rows import Row, read_csv, read_json, read_json_names, read_json_rows
 
 _OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 _COLUMNS = ("video", "question", "answer", "qid", "type", *_OPTIONS)
+_OPEN_COLUMNS = ("video", "question", "answer", "qid", "type")
 _GROUPS = {"Causal": ("CW", "CH"), "Temporal": ("TN", "TC", "TP"), "Descriptive": ("DC", "DL", "DO", "DB")}
 
 
@@ -76,6 +79,55 @@ def _raw(row: Row) -> Row:
     values |= {"question": row.text("question").removesuffix("?")}
     values |= {name: row.text(name).removesuffix(".") for name in _OPTIONS}
     return Row(row.file, row.place, row.index, values)
+
+
+class NextOE(NextQA):
+    """Open-ended NExT-QA: `<split>.csv` without options; a second reference in `add_reference_answer_<split>.json`.
+
+    DB (yes or no) is the ninth type. Scored by WUPS (scoring/wups.py).
+    """
+
+    info = DatasetInfo(
+        name="nextqa_oe",
+        task="open_qa",
+        groups=_GROUPS,
+        expected_counts={"train": 37523, "val": 5343, "test": 9178},
+    )
+    patterns: ClassVar = ("{split}.csv",)
+
+    def rows_of(self, split: str) -> Iterable[Row]:
+        """csv rows."""
+        return read_csv(self.split_file(split), _OPEN_COLUMNS)
+
+    def sample(self, row: Row, split: str) -> Sample:
+        """uid `nextqa_oe/<split>/<video>_<qid>`; answers holds the row's own first."""
+        video, qid, answer = row.text("video"), row.text("qid"), row.text("answer")
+        more = self._more(split).get(video, {}).get(qid)
+        return Sample(
+            uid=self.uid(split, f"{video}_{qid}"),
+            dataset=self.info.name,
+            split=split,
+            task="open_qa",
+            media=self.video(row, video),
+            question=row.text("question"),
+            answer=answer,
+            answers=(answer,) if more is None else (answer, more),
+            qtype=row.text("type"),
+            meta=row.rest(_OPEN_COLUMNS),
+        )
+
+    def _more(self, split: str) -> dict[str, dict[str, str]]:
+        if split not in self._references:
+            path = self.root / f"add_reference_answer_{split}.json"
+            found = read_json(path) if path.is_file() else {}
+            if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
+                raise DataError(f"{path}: an object {{video: {{qid: answer}}}} expected")
+            self._references[split] = found
+        return self._references[split]
+
+    @cached_property
+    def _references(self) -> dict[str, dict[str, dict[str, str]]]:
+        return {}
 
 
 class Clips(NextQA):

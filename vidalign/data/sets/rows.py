@@ -59,6 +59,16 @@ class Row:
         """Several text fields, e.g. the options a0..a4."""
         return tuple(self.text(field) for field in fields)
 
+    def number(self, field: str) -> float:
+        """A finite number, written as a number or as text."""
+        try:
+            value = float(self.get(field))
+        except (TypeError, ValueError):
+            raise self.error(field, "a number expected") from None
+        if not math.isfinite(value):
+            raise self.error(field, "a finite number expected")
+        return value
+
     def index_in(self, field: str, length: int) -> int | None:
         """A 0-based index below `length`; None where the field is missing or empty (hidden labels)."""
         if not self.has(field):
@@ -95,12 +105,12 @@ class Row:
         return {"row": self.index, **{str(key): value for key, value in self.values.items() if key not in skip}}
 
 
-def read_csv(path: Path, columns: Sequence[str], *, header: bool = True) -> Iterator[Row]:
+def read_csv(path: Path, columns: Sequence[str], *, header: bool = True, delimiter: str = ",") -> Iterator[Row]:
     """Rows of a csv file; every cell stays text ("None", "NA" and "10" too). Without `header`, `columns` names them.
 
     A row with too few or too many cells is an error (pandas would fill or drop them without a word).
     """
-    lines = _cells(path)
+    lines = _cells(path, delimiter)
     if not lines:
         raise DataError(f"{path}: the file is empty")
     names = lines.pop(0)[1] if header else list(columns)
@@ -124,12 +134,14 @@ def csv_columns(path: Path) -> list[str]:
         return next(csv.reader(file), [])
 
 
-def _cells(path: Path) -> list[tuple[int, list[str]]]:
+def _cells(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
     """(number of its last line, cells) of every row that is not empty."""
 
     def parse(strict: bool) -> list[tuple[int, list[str]]]:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=strict)
+            # The sets that separate by tabs or blanks quote nothing; a quote there is part of a text.
+            quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+            reader = csv.reader(file, strict=strict, delimiter=delimiter, quoting=quoting)
             return [(reader.line_num, cells) for cells in reader if cells]
 
     with told_as_data_error(path):

@@ -1,0 +1,154 @@
+"""`vidalign score`: predictions and annotation files -> metrics, without a model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vidalign.common.errors import ConfigError, DataError
+from vidalign.common.record import Record
+from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.registry import TASKS, resolve
+from vidalign.runners.annotations import ReadSplit, dataset_name, read_annotations
+from vidalign.scoring.official import FORMATS, Format, read_predictions
+
+Metrics = Callable[[Sequence[Record], Sequence[Sample], DatasetInfo], Mapping[str, Any]]
+# Sample.task -> its metrics, or the name of the registered task that has them.
+_FUNCTIONS = {
+    "mc_qa": "vidalign.scoring.multiple_choice:multiple_choice_metrics",
+    "open_qa": "vidalign.scoring.exact_match:exact_match_metrics",
+    "moment": "vidalign.scoring.moments:moment_metrics",
+}
+_TASKS = {
+    "caption": "captioning",
+    "retrieval": "retrieval",
+    "classification": "classification",
+    "entailment": "classification",
+    "regression": "regression",
+}
+_BY_DATASET = {"tgif_qa/count": "vidalign.scoring.exact_match:count_metrics"}
+
+
+@dataclass(frozen=True)
+class Score:
+    """What `vidalign score` found: our metrics (fractions), and the official numbers where there is an evaluator."""
+
+    dataset: str
+    split: str
+    form: str
+    headline: str
+    metrics: Mapping[str, Any]
+    official: Mapping[str, Any] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; a number that is not finite becomes null."""
+        values = {
+            "dataset": self.dataset,
+            "split": self.split,
+            "predictions": self.form,
+            "headline": self.headline,
+            "metrics": self.metrics,
+            "official": self.official,
+        }
+        return _finite(values)
+
+
+def score(
+    predictions: Path | str,
+    *,
+    dataset: str,
+    annotations: Path | str,
+    split: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Score:
+    """Score a file of our records or an official prediction file.
+
+    The split of a folder is the one that the records name, or the one whose ids fit; DataError where none does.
+    """
+    name, path = dataset_name(dataset), Path(predictions)
+    wanted = split or _split_of_records(path)
+    if wanted and split is None and Path(annotations).is_file():
+        wanted = None  # the file is the split
+    problems = []
+    for read in read_annotations(annotations, dataset=name, split=wanted, settings=settings):
+        samples = read.samples
+        try:
+            records, form = read_predictions(path, samples, dataset=name)
+            return _scored(name, read, _renamed(records, samples), form)
+        except DataError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def table(result: Score) -> str:
+    """For people: the headline with its interval, then every number."""
+    metrics = result.metrics
+    lines = [f"{result.dataset}/{result.split}, {result.form} predictions"]
+    head = metrics.get(result.headline)
+    if isinstance(head, float):
+        low, high = (metrics.get(f"{result.headline}_{end}") for end in ("low", "high"))
+        interval = f" (95 %: {low:.4f} to {high:.4f})" if isinstance(low, float) and isinstance(high, float) else ""
+        lines.append(f"{result.headline} = {head:.4f}{interval}, n = {metrics.get('scored', metrics.get('samples'))}")
+    lines += [
+        f"  {key:<28} {value:.4f}" if isinstance(value, float) else f"  {key:<28} {value}"
+        for key, value in metrics.items()
+    ]
+    if result.official is not None:
+        lines += ["official evaluator:", json.dumps(_finite(result.official), indent=1, ensure_ascii=False)]
+    return "\n".join(lines)
+
+
+def _scored(name: str, read: ReadSplit, records: list[Record], form: str) -> Score:
+    info = read.builder.info
+    variant = "/".join([name, *read.found.settings.values()])
+    function = _metrics(info.task, _BY_DATASET.get(variant))
+    metrics = function(records, read.samples, info)
+    numbers = FORMATS.get(name, Format()).numbers
+    labelled = metrics.get("scored", len(read.samples))
+    official = numbers(records, read.samples) if numbers is not None and labelled else None
+    headline = "mse" if variant == "tgif_qa/count" else info.headline
+    return Score(name, read.found.split, form, headline, metrics, official)
+
+
+def _metrics(task: str, path: str | None) -> Metrics:
+    path = path or _FUNCTIONS.get(task)
+    if path is not None:
+        return resolve(path)
+    name = _TASKS.get(task)
+    if name is None or name not in TASKS:
+        raise ConfigError(f"predictions of task {task!r} cannot be scored without a model")
+    return TASKS.load(name)(TASKS.config(name)()).metrics
+
+
+def _split_of_records(path: Path) -> str | None:
+    """The split that the first record's uid names; None for other files."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            uid = json.loads(file.readline())["uid"]
+        return uid.split("/")[1]
+    except (OSError, ValueError, TypeError, KeyError, IndexError, UnicodeDecodeError):
+        return None
+
+
+def _renamed(records: list[Record], samples: Sequence[Sample]) -> list[Record]:
+    """Records of the same rows read under another split name (a file given by itself) get the samples' uids."""
+    wanted = {sample.uid.split("/", 2)[2]: sample.uid for sample in samples}
+    known = {sample.uid for sample in samples}
+    if all(record.uid in known for record in records):
+        return records
+    natives = [record.uid.split("/", 2)[-1] for record in records]
+    if not all(native in wanted for native in natives):
+        return records
+    return [replace(record, uid=wanted[native]) for record, native in zip(records, natives, strict=True)]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

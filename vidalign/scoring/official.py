@@ -1,0 +1,173 @@
+"""Official prediction files of benchmarks -> Records, and the numbers of their official evaluators.
+
+`FORMATS` says for each dataset which file its community exchanges and which evaluator scores it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vidalign.common.errors import DataError
+from vidalign.common.record import Record
+from vidalign.common.sample import Sample
+from vidalign.scoring import activitynet_qa, moments, multiple_choice_official, wups
+
+Natives = Mapping[str, Sample]
+Reader = Callable[[Any, Natives], Iterator[tuple[str, Record]]]
+
+
+@dataclass(frozen=True)
+class Format:
+    """`read` turns the parsed file into (native id, Record) pairs; `numbers` is the official evaluator."""
+
+    read: Reader | None = None
+    numbers: Callable[[Sequence[Record], Sequence[Sample]], dict[str, Any]] | None = None
+
+
+def read_predictions(path: Path, samples: Sequence[Sample], *, dataset: str) -> tuple[list[Record], str]:
+    """The Records of a predictions file and the name of its form: "records" (ours) or "official".
+
+    Raises DataError for a file that is neither, for an unknown id and for an answer that is no option.
+    """
+    content = parse(path)
+    if _is_records(content):
+        return [_record(path, place, row) for place, row in enumerate(content, start=1)], "records"
+    form = FORMATS.get(dataset, Format())
+    if form.read is None:
+        raise DataError(f"{path}: not a file of prediction records, and no official format of {dataset} is known")
+    natives = {native_id(sample): sample for sample in samples}
+    records = []
+    try:
+        for native, record in form.read(content, natives):
+            if record.uid == "?":
+                raise DataError(f"{path}: prediction for {native!r}, which is not among the {len(natives)} samples")
+            records.append(record)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"{path}: not the official prediction format of {dataset}: {error!r}") from error
+    return records, "official"
+
+
+def native_id(sample: Sample) -> str:
+    """The id that the benchmark's own files use: a uid without `<dataset>/<split>/`."""
+    return sample.uid.split("/", 2)[2]
+
+
+def parse(path: Path) -> Any:
+    """JSON, JSON Lines (as a list) or csv (as a list of rows), told from the content."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as predictions: {error}") from error
+    if path.suffix == ".csv":
+        return list(csv.DictReader(text.splitlines()))
+    try:
+        content = json.loads(text)
+        return [content] if isinstance(content, dict) and "uid" in content else content  # a file of one record
+    except json.JSONDecodeError:
+        pass
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            rows += [json.loads(line)] if line.strip() else []
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}:{number}: neither JSON nor a line of JSON: {error}") from error
+    if not rows:
+        raise DataError(f"{path}: no predictions in it")
+    return rows
+
+
+def _is_records(content: Any) -> bool:
+    return isinstance(content, list) and all(isinstance(row, dict) and "uid" in row for row in content)
+
+
+def _record(path: Path, place: int, row: Mapping[str, Any]) -> Record:
+    try:
+        return Record.from_json(json.dumps(row))
+    except TypeError as error:
+        raise DataError(f"{path}, record {place}: {error}") from error
+
+
+def _made(natives: Natives, native: object, **values: Any) -> tuple[str, Record]:
+    sample = natives.get(str(native))
+    if sample is None:
+        return str(native), Record(uid="?")
+    if "pred_idx" in values:
+        index = values["pred_idx"]
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(sample.options):
+            raise DataError(f"{sample.uid}: predicted option {index!r}, there are {len(sample.options)}")
+        order = sample.meta.get("option_order")  # official files count the options as the annotation file does
+        values["pred_idx"] = index if order is None else list(order).index(index)
+    return str(native), Record(uid=sample.uid, answer_idx=sample.answer_idx, **values)
+
+
+def _nextqa(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
+    """{"<video>_<qid>": {"prediction": index, "answer": index}}."""
+    for native, row in content.items():
+        yield _made(natives, native, pred_idx=row["prediction"])
+
+
+def _index_by_id(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
+    """{id: index} (TVQA, EgoSchema), or csv rows q_uid,answer."""
+    pairs = content.items() if isinstance(content, dict) else ((row["q_uid"], row["answer"]) for row in content)
+    for native, index in pairs:
+        yield _made(natives, native, pred_idx=int(index))
+
+
+def _vlep(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
+    """Lines {"example_id", "pred_ans"}; the official evaluator itself asks for the key "pre_ans"."""
+    for row in content if isinstance(content, list) else [content]:
+        yield _made(natives, row["example_id"], pred_idx=row["pred_ans"] if "pred_ans" in row else row["pre_ans"])
+
+
+def _star(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
+    """{category: [{"question_id", "answer": index}]}."""
+    for rows in content.values():
+        for row in rows:
+            yield _made(natives, row["question_id"], pred_idx=row["answer"])
+
+
+def _qvhighlights(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
+    """Lines {qid, pred_relevant_windows: [[start, end, score]], pred_saliency_scores: [one per clip]}."""
+    for row in content if isinstance(content, list) else [content]:
+        windows, saliency = row.get("pred_relevant_windows"), row.get("pred_saliency_scores")
+        yield _made(
+            natives,
+            row["qid"],
+            windows=None if windows is None else tuple((float(a), float(b), float(c)) for a, b, c in windows),
+            saliency=None if saliency is None else tuple(map(float, saliency)),
+        )
+
+
+def _texts(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
+    """[{"question_id" (or "id"), "answer" (or "pred")}], ActivityNet-QA's and the judged protocol's form."""
+    for row in content:
+        native = row["question_id"] if "question_id" in row else row["id"]
+        yield _made(natives, native, pred_text=str(row["pred"] if "pred" in row else row["answer"]))
+
+
+def _texts_by_video(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
+    """{video: {qid: text}}, NExT-OE's form; {"<video>_<qid>": text} too."""
+    for video, answers in content.items():
+        rows = {f"{video}_{qid}": text for qid, text in answers.items()} if isinstance(answers, dict) else {}
+        for native, text in (rows or {video: answers}).items():
+            yield _made(natives, native, pred_text=str(text))
+
+
+FORMATS: Mapping[str, Format] = {
+    "nextqa": Format(_nextqa, multiple_choice_official.nextqa),
+    "star": Format(_star, multiple_choice_official.star),
+    "vlep": Format(_vlep, multiple_choice_official.accuracy),
+    "tvqa": Format(_index_by_id, multiple_choice_official.accuracy),
+    "egoschema": Format(_index_by_id, multiple_choice_official.accuracy),
+    "qvhighlights": Format(_qvhighlights, moments.official_numbers),
+    "activitynet_qa": Format(_texts, activitynet_qa.official_numbers),
+    "msrvtt_qa": Format(_texts),
+    "msvd_qa": Format(_texts),
+    "tgif_qa": Format(_texts),
+    "nextqa_oe": Format(_texts_by_video, wups.official_numbers),
+}
