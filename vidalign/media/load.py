@@ -18,6 +18,7 @@ from vidalign.common.sample import Media, Sample
 from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
 from vidalign.media.manifest import Manifest
+from vidalign.media.pictures import PICTURE_SUFFIXES, read_picture
 from vidalign.media.sampling import FRAME_RULES, frame_indices, index_rule, span_rows, zero_rows
 from vidalign.media.spec import MediaSpec
 from vidalign.media.text_frames import fuse_captions
@@ -90,6 +91,8 @@ class MediaLoader:
         if self.spec.kind == "none":
             return LoadedMedia(None)
         if sample.media is None:
+            if self.spec.optional:
+                return LoadedMedia(None)
             raise MediaError("the sample names no video")
         return self._features(sample) if self.spec.kind == "features" else self._frames(sample, epoch)
 
@@ -186,6 +189,8 @@ class MediaLoader:
             rule = spec.train_index_rule or rule
             transform = partial(transform_by_name, spec.train_transform or spec.transform, draw=draw)
         path = resolve_video(self.media_root, sample.media)
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            return LoadedMedia(transform(image_px=spec.image_px)(read_picture(path)))
         with open_known(path, decoder=self.decoder, manifest=self.manifest, square_px=spec.square_px) as video:
             kept = frame_indices(rule, video.num_frames, spec.num_frames, fps=video.fps, span=sample.span, draw=draw)
             frames_THWC = video.frames(kept)

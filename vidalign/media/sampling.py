@@ -11,6 +11,8 @@ import random
 from collections.abc import Callable
 from fractions import Fraction
 
+import numpy as np
+
 from vidalign.common.errors import ConfigError, MediaError, unknown
 
 IndexRule = Callable[[int, int], list[int]]
@@ -41,6 +43,38 @@ def linspace(n: int, m: int) -> list[int]:
     """
     _check(n, m)
     return [0] if m == 1 else [(j * (n - 1)) // (m - 1) for j in range(m)]
+
+
+def one_per_second(
+    n: int, m: int, *, fps: float, span: tuple[float, float] | None = None, draw: random.Random | None = None
+) -> list[int]:
+    """One frame per second of a video of n frames; more than m are thinned out evenly, fewer than 8 taken more densely.
+
+    Fewer than m may come back. span: only the frames that begin in it. Source: Video-Panda's loader (spec video_panda,
+    section 4.1), `min_frames` 8 included.
+    """
+    seen = span_frames(n, span, fps)
+    spaced = second_marks(len(seen), m, fps)
+    size = min(m, len(spaced))
+    return [seen[i] for i in spaced[:: len(spaced) // size][:size]]
+
+
+def second_marks(n: int, m: int, fps: float) -> list[int]:
+    """What `one_per_second` chooses from: the frames that the official loader decodes."""
+    _check(n, m)
+    # Changed: the official code raises for half a frame per second and less, and for a single frame. [frame_sampling]
+    stride = max(round(fps), 1)
+    spaced = list(range(0, n, stride))
+    if len(spaced) > m:
+        # numpy's own rounding decides where a point falls on a whole number.
+        return [spaced[i] for i in np.linspace(0, len(spaced) - 1, m).astype(int)]
+    if len(spaced) >= 8:
+        return spaced
+    if n == 1:
+        return [0] * min(m, 8)
+    few = min(8, n)
+    stride = max(1, (n - 1) // (few - 1))
+    return [i * stride for i in range(few)]
 
 
 def stride_floor(n: int, m: int) -> list[int]:
@@ -156,6 +190,7 @@ RULES: dict[str, IndexRule] = {
 FRAME_RULES: dict[str, Callable[..., list[int]]] = {
     "intervals": interval_frames,
     "random_intervals": interval_frames,
+    "one_per_second": one_per_second,
 }
 
 

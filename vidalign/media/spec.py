@@ -11,12 +11,13 @@ class MediaSpec:
 
     kind: "features" (rows of a precomputed encoder), "frames" (decoded pictures) or "none".
     num_frames: rows or pictures per Sample; fewer are padded with zeros where `pad` is set.
-    index_rule: a name of media/sampling.py, e.g. "uniform_floor" (index (j*n)//m).
+    index_rule: a name of media/sampling.py, e.g. "uniform_floor" (index (j*n)//m); for frames also a timed one.
     feature_dim: width of a feature row, checked against the file.
     image_px, transform: for frames; `transform` is a name of media/transforms.py.
     train_index_rule, train_transform: names of those with random draws, used in training instead; None: none.
     square_px: the decoder itself resizes every picture to a square of so many pixels.
     repeat_last: frames that are lacking are copies of the last one, not zeros.
+    optional: Samples without media are allowed (text among videos).
     """
 
     kind: str
@@ -30,3 +31,4 @@ class MediaSpec:
     train_transform: str | None = None
     square_px: int | None = None
     repeat_last: bool = False
+    optional: bool = False

@@ -1,6 +1,7 @@
 """Image preprocessing of decoded frames, by name (MediaSpec.transform).
 
-Every transform takes uint8 (T, H, W, 3) of any size and returns float32 (T, 3, px, px).
+Every transform takes uint8 (T, H, W, 3) of any size and returns float32 (T, 3, px, px); `as_decoded` and `untouched`
+leave the bytes.
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ def as_decoded(frames_THWC: Tensor, *, image_px: int = 224) -> Tensor:
     return v2.functional.resize(frames_TCHW, [image_px, image_px], interpolation=bicubic, antialias=True)
 
 
+def untouched(frames_THWC: Tensor, *, image_px: int = 224) -> Tensor:
+    """The frames as they are, uint8 (T, H, W, 3): for processors that resize themselves."""
+    return frames_THWC
+
+
 Box = tuple[int, int, int, int]  # top, left, height, width in pixels
 
 
@@ -122,7 +128,15 @@ def crop_box(
     return 0, 0, image_px, image_px
 
 
-TRANSFORMS: dict[str, Callable[..., Tensor]] = {"clip_eval": clip_eval, "as_decoded": as_decoded}
+TRANSFORMS: dict[str, Callable[..., Tensor]] = {
+    "clip_eval": clip_eval,
+    "as_decoded": as_decoded,
+    "untouched": untouched,
+}
+    "clip_eval": clip_eval,
+    "as_decoded": as_decoded,
+    "untouched": untouched,
+}
 RANDOM_TRANSFORMS: dict[str, Callable[..., Tensor]] = {
     "random_crop": random_crop,
     "official_random_crop": official_random_crop,

@@ -81,6 +81,14 @@ class LlamaTokenizer:
         """Text of `ids`."""
         return self._processor.decode(ids)
 
+    def pieces(self, text: str) -> list[str]:
+        """The pieces of `text` as they are written in the model."""
+        return self._processor.encode(text, out_type=str)
+
+    def piece_id(self, piece: str) -> int:
+        """Id of a piece; that of the unknown piece where there is none."""
+        return self._processor.piece_to_id(piece)
+
     def word_id(self, word: str, *, initial: bool) -> int:
         """Id of the piece `word`, with "▁" in front when `initial`; CheckpointError when there is no such piece."""
         piece = f"▁{word}" if initial else word

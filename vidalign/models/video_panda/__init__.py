@@ -1,0 +1,1 @@
+"""Video-Panda (arXiv 2412.18609)."""
