@@ -20,8 +20,8 @@ from vidalign.models.video_panda.boxes import boxes_of
 from vidalign.models.video_panda.config import VideoPandaConfig
 from vidalign.models.video_panda.keys import HEAD, load_start, official_name
 from vidalign.models.video_panda.model import VideoPanda
-from vidalign.models.video_panda.prompts import pad
-from vidalign.models.video_panda.splice import PLACEHOLDER, plan_splice, splice
+from vidalign.models.video_panda.prompts import pad, prefix_length
+from vidalign.models.video_panda.splice import plan_splice, splice
 from vidalign.models.video_panda.stab import Stab, project_tokens, projector
 from vidalign.models.video_panda.stab_parts import Extractor, FrameAttention, LocalMHRA, WindowAttention
 from vidalign.runners.optim import count_parameters
@@ -311,7 +311,7 @@ def run_eval_generate(case: Case) -> dict[str, Any]:
     with torch.no_grad():
         logits = model.lm.lm_head(model.states(whole)[-1])
     row = ids.tolist()
-    cut = len(row) - row[::-1].index(PLACEHOLDER) if PLACEHOLDER in row else 1
+    cut = prefix_length(row)
     batch = batch_from(model, [case.tensor("in/frames")], [], [ids[:cut]], [ids[:cut]])
     batch |= {
         "owner": torch.tensor([0]),

@@ -133,10 +133,6 @@ TRANSFORMS: dict[str, Callable[..., Tensor]] = {
     "as_decoded": as_decoded,
     "untouched": untouched,
 }
-    "clip_eval": clip_eval,
-    "as_decoded": as_decoded,
-    "untouched": untouched,
-}
 RANDOM_TRANSFORMS: dict[str, Callable[..., Tensor]] = {
     "random_crop": random_crop,
     "official_random_crop": official_random_crop,

@@ -17,7 +17,7 @@ from vidalign.checkpoint.folder import read_folder
 from vidalign.common.errors import CheckpointError
 from vidalign.models.video_panda.alignment import AlignmentHead, aligned_states
 from vidalign.models.video_panda.config import SIZES
-from vidalign.models.video_panda.keys import load_start
+from vidalign.models.video_panda.keys import PARTS, load_start
 from vidalign.models.video_panda.stab import Stab
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -49,12 +49,11 @@ def build(cls: Any, config: Any, *, dtype: torch.dtype | None, cache_dir: Path |
 
 def start_values(model: nn.Module) -> None:
     """Every Linear of the visual part from N(0, 0.02): what transformers draws for layers that a file lacks."""
-    for part in ("video_tower", "video_projector", "video_tower_compressor"):
-        for module in getattr(model, part, nn.Identity()).modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+    parts = [getattr(model, part) for part in PARTS if hasattr(model, part)]
+    for linear in (one for part in parts for one in part.modules() if isinstance(one, nn.Linear)):
+        nn.init.normal_(linear.weight, std=0.02)
+        if linear.bias is not None:
+            nn.init.zeros_(linear.bias)
 
 
 def freeze(model: nn.Module, stage: str, frozen: torch.dtype) -> None:

@@ -25,11 +25,12 @@ from vidalign.models.video_panda.prompts import (
     VIDEO,
     chat,
     label,
+    prefix_length,
     question_prompt,
     rewritten,
     tokenize,
 )
-from vidalign.models.video_panda.splice import IGNORE, PLACEHOLDER, plan_splice
+from vidalign.models.video_panda.splice import IGNORE, plan_splice
 from vidalign.models.video_panda.stab import Stab
 from vidalign.text.chat_tokens import ChatTokenizer, legacy_of
 
@@ -133,7 +134,7 @@ class ConversationProcessor:
         owners, chosen, questions = [], [], []
         for item in items:
             ids = item["ids"]
-            cut = len(ids) - ids[::-1].index(PLACEHOLDER) if PLACEHOLDER in ids else 1
+            cut = prefix_length(ids)
             key = (item["place"], tuple(ids[:cut]))
             if key not in prefixes:
                 prefixes[key] = len(prefixes)

@@ -75,6 +75,11 @@ def tokenize(prompt: str, tokenizer: ChatTokenizer) -> list[int]:
     return first + [one for piece in others for one in (PLACEHOLDER, *piece[1:])]
 
 
+def prefix_length(ids: Sequence[int]) -> int:
+    """Ids up to and with the last picture: what all questions about a clip share; the begin token alone without one."""
+    return len(ids) - list(reversed(ids)).index(PLACEHOLDER) if PLACEHOLDER in ids else 1
+
+
 def label(prompt: str, ids: Sequence[int], tokenizer: ChatTokenizer, *, max_length: int = 4096) -> list[int]:
     """Labels of `ids`: the answers and their end tokens; -100 elsewhere.
 
