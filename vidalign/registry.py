@@ -92,6 +92,12 @@ MODELS = Registry(
             abilities=("score_options",),
             export=_LLAMA_VQA_FILE,
         ),
+        "video_panda": Entry(
+            "vidalign.models.video_panda.model:VideoPanda",
+            "vidalign.models.video_panda.config:VideoPandaConfig",
+            "Video-Panda: video tokens without a vision encoder, aligned to LanguageBind (arXiv 2412.18609)",
+            abilities=("generate",),
+        ),
         "topa": Entry(
             "vidalign.models.topa.model:TOPA",
             "vidalign.models.topa.config:TOPAConfig",
@@ -167,6 +173,11 @@ SCHEDULES = Registry(
         ),
         "lavis_warmup_step": Entry(
             "vidalign.runners.schedules:lavis_warmup_step", None, "warm-up in the first epoch, a factor per epoch"
+        ),
+        "warmup_cosine_whole": Entry(
+            "vidalign.runners.schedules:warmup_cosine_whole",
+            None,
+            "warmup_cosine with a warm-up of whole steps",
         ),
         "warmup_linear": Entry(
             "vidalign.runners.schedules:warmup_linear", None, "linear warm-up from 0, straight line to min_lr"

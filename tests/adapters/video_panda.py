@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from adapters import video_panda_models as models
+from adapters import video_panda_text as text
 
-KINDS = {
+KINDS = text.KINDS | {
     "stab_lsd_local_attention": models.run_lsd,
     "stab_fsra_global_attention": models.run_fsra,
     "stab_lste_local_mhra": models.run_lste,

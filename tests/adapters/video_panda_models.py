@@ -142,9 +142,19 @@ def run_stab_full(case: Case) -> dict[str, Any]:
 
 
 def model_of(case: Case) -> VideoPanda:
-    """The whole tiny model with its teacher, dropout off."""
-    source = case if case.path.stem == WEIGHTS else case.other(case.json["params_from"].split()[0])
-    sizes, weights = source.json, source.params
+    """The whole tiny model with its teacher and weights, dropout off."""
+    source = case.other(case.json["params_from"].split()[0])
+    model, weights = bare_model(source), source.params
+    load_start(model, weights, where=case.label)
+    given = part(weights, "model.video_teacher.video_tower.")
+    wanted = model.teacher.state_dict()
+    model.teacher.load_state_dict({name: one for name, one in given.items() if name in wanted})
+    return model
+
+
+def bare_model(source: Case) -> VideoPanda:
+    """The model of a case that lists sizes, with random weights."""
+    sizes = source.json
     own, dims = sizes["llm_config"], sizes["teacher_config"]
     row = {
         "dim": own["hidden"],
@@ -171,12 +181,7 @@ def model_of(case: Case) -> VideoPanda:
     head = AlignmentHead(
         lm_dim=own["hidden"], dim=dims["hidden"], states=len(layers), heads=sizes["compressor"]["num_heads"]
     )
-    model = VideoPanda(lm, stab_of(sizes["stab"]), config=VideoPandaConfig(), layers=layers, head=head, teacher=teacher)
-    load_start(model, weights, where=case.label)
-    prefix = "model.video_teacher.video_tower."
-    own_teacher = {name: one for name, one in part(weights, prefix).items() if name in teacher.state_dict()}
-    teacher.load_state_dict(own_teacher)
-    return model
+    return VideoPanda(lm, stab_of(sizes["stab"]), config=VideoPandaConfig(), layers=layers, head=head, teacher=teacher)
 
 
 def rows_of(case: Case) -> tuple[list[Tensor], list[Tensor]]:

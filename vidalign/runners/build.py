@@ -228,6 +228,7 @@ def build_schedule(experiment: Experiment, *, iterations_per_epoch: int = 1) -> 
         "peak": learning_rate(run.optimizer, samples_per_step=samples),
         "epochs": run.max_epochs,
         "iterations_per_epoch": iterations_per_epoch,
+        "accumulate": run.accumulate,
     }
     wanted = inspect.signature(schedule).parameters
     return partial(schedule, **{name: value for name, value in values.items() if name in wanted})

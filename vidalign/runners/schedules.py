@@ -25,6 +25,36 @@ def warmup_cosine(position: float, *, peak: float, min_lr: float, warmup_epochs:
     return min_lr + (peak - min_lr) * 0.5 * (1.0 + math.cos(math.pi * _progress(position, warmup_epochs, epochs)))
 
 
+def warmup_cosine_whole(
+    position: float,
+    *,
+    peak: float,
+    min_lr: float,
+    warmup_epochs: float,
+    epochs: float,
+    iterations_per_epoch: int,
+    accumulate: int = 1,
+) -> float:
+    """`warmup_cosine` with a warm-up of whole steps, rounded up, as in transformers' `get_cosine_schedule_with_warmup`.
+
+    [lr_schedule]
+    """
+    steps_per_epoch = iterations_per_epoch / accumulate
+    whole = whole_warmup_steps(warmup_epochs / epochs, round(epochs * steps_per_epoch)) / steps_per_epoch
+    return warmup_cosine(position, peak=peak, min_lr=min_lr, warmup_epochs=whole, epochs=epochs)
+
+
+def run_steps(samples: int, global_batch: int) -> int:
+    """Steps of one pass over so many samples; the last step may have fewer."""
+    return math.ceil(samples / global_batch)
+
+
+def whole_warmup_steps(ratio: float, steps: int) -> int:
+    """Steps of a warm-up that takes this share of a run, rounded up."""
+    # The share comes out of a division; a last bit must not add a step.
+    return math.ceil(round(ratio * steps, 9))
+
+
 def warmup_linear(position: float, *, peak: float, min_lr: float, warmup_epochs: float, epochs: float) -> float:
     """Linear warm-up from 0 to `peak`, then a straight line down to `min_lr` at the end of the last epoch."""
     if position < warmup_epochs:

@@ -59,30 +59,35 @@ class Judge(Protocol):
         ...
 
 
-def parse_reply(reply: str) -> dict[str, Any] | None:
-    """The dictionary that a reply consists of, as a Python literal and nothing else; None for any other reply.
+def literal(reply: str) -> tuple[Any] | None:
+    """(value,) of a reply that is one Python literal and nothing else; None for any other reply.
 
     Kept: no search for a dictionary inside other text; published scores were made so. [judge_parsing]
     """
     try:
-        value = ast.literal_eval(reply.strip())
+        return (ast.literal_eval(reply.strip()),)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+
+
+def parse_reply(reply: str) -> dict[str, Any] | None:
+    """The dictionary that a reply consists of; None for any other reply."""
+    value = literal(reply)
+    return value[0] if value is not None and isinstance(value[0], dict) else None
 
 
 def lenient_reply(reply: str) -> dict[str, Any] | None:
-    """`parse_reply`, or else the first dictionary inside the reply (an option; scores are then not the published kind)."""
+    """`parse_reply`, or else the first dictionary inside the reply (scores are not the published kind then)."""
     found = parse_reply(reply)
     start = reply.find("{")
     end = reply.find("}", start)
     return found if found is not None or start < 0 or end < 0 else parse_reply(reply[start : end + 1])
 
 
-def stored_reply(reply: str, fields: Mapping[str, str]) -> list[dict[str, Any]] | None:
-    """What the official code keeps of a reply: its dictionary and the item; None where it asks again. [judge_parsing]"""
-    value = parse_reply(reply)
-    return None if value is None else [value, dict(fields)]
+def stored_reply(reply: str, fields: Mapping[str, str]) -> list[Any] | None:
+    """What the official code keeps of a reply: its value and the item; None where it asks again. [judge_parsing]"""
+    value = literal(reply)
+    return None if value is None else [value[0], dict(fields)]
 
 
 def read_verdict(uid: str, reply: str | None, *, protocol: str, lenient: bool = False) -> Verdict:

@@ -1,7 +1,7 @@
 """What a judge of open-ended answers is asked: six protocols, word for word (Video-ChatGPT, arXiv 2306.05424).
 
-Kept: sentences that join without a blank, a doubled quote in the example, 4.8 as an example of a whole number: published
-scores were made with these texts. [judge_prompts]
+Kept: sentences that join without a blank, a doubled quote in the example, 4.8 as an example of a whole number:
+published scores were made with these texts. [judge_prompts]
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _TWO_FIELDS = (
     "Predicted Answer to Question 1: {pred1}\nPredicted Answer to Question 2: {pred2}\n\n"
 )
 _SCORE = (
-    "Provide your evaluation only as a {what} score where the {what} score is an integer value between 0 and 5, with 5 "
+    "Provide your evaluation only as a {what} score where the {what} score is an integer value between 0 "
+    "and 5, with 5 "
     "indicating the highest {best}. Please generate the response in the form of a Python dictionary string with keys "
     "'score', where its value is {article}{what} score in INTEGER, not STRING."
 )
@@ -60,15 +61,18 @@ def _system(what: str, task: str, *bullets: str, pairs: str = _PAIRS) -> str:
 
 _CONSISTENCY = (
     _OPENING.format(what="consistency", pairs="similar video-based question-answer pairs")
-    + "You will be given two very similar questions, a common answer common to both the questions and predicted answers "
+    + "You will be given two very similar questions, a common answer common to both the questions and "
+    "predicted answers "
     "for the two questions ."
     "Your task is to compare the predicted answers for two very similar question, with a common correct answer and "
     "determine if they are consistent. "
     + _HOW
-    + "- Focus on the consistency between the two predicted answers and the correct answer. Both predicted answers should "
+    + "- Focus on the consistency between the two predicted answers and the correct answer. Both predicted "
+    "answers should "
     "correspond to the correct answer and to each other, and should not contain any contradictions or significant "
     "differences in the conveyed information.\n"
-    "- Both predicted answers must be consistent with each other and the correct answer, in terms of the information they "
+    "- Both predicted answers must be consistent with each other and the correct answer, in terms of the "
+    "information they "
     "provide about the video content.\n"
     f"- {_SYNONYMS}, but only if they maintain the consistency in the conveyed information.\n"
     "- Evaluate the consistency of the two predicted answers compared to the correct answer."
@@ -94,7 +98,8 @@ _ALL = (
         _system(
             "factual accuracy",
             "determine if they are factually consistent",
-            "Focus on the factual consistency between the predicted answer and the correct answer. The predicted answer "
+            "Focus on the factual consistency between the predicted answer and the correct answer. The predicted "
+            "answer "
             "should not contain any misinterpretations or misinformation",
             "The predicted answer must be factually accurate and align with the video content",
             _SYNONYMS,
@@ -108,9 +113,11 @@ _ALL = (
         _system(
             "detail orientation",
             "determine its level of detail, considering both completeness and specificity",
-            "Check if the predicted answer covers all major points from the video. The response should not leave out any "
+            "Check if the predicted answer covers all major points from the video. The response should not leave "
+            "out any "
             "key aspects",
-            "Evaluate whether the predicted answer includes specific details rather than just generic points. It should "
+            "Evaluate whether the predicted answer includes specific details rather than just generic points. It "
+            "should "
             "provide comprehensive information that is tied to specific elements of the video",
             _SYNONYMS,
             "Provide a single evaluation score that reflects the level of detail orientation of the prediction, "
@@ -124,7 +131,8 @@ _ALL = (
         _system(
             "contextual understanding",
             "determine if the generated response aligns with the overall context of the video content",
-            "Evaluate whether the predicted answer aligns with the overall context of the video content. It should not "
+            "Evaluate whether the predicted answer aligns with the overall context of the video content. It "
+            "should not "
             "provide information that is out of context or misaligned",
             "The predicted answer must capture the main themes and sentiments of the video",
             _SYNONYMS,
@@ -138,7 +146,8 @@ _ALL = (
         _system(
             "temporal understanding",
             "determine if they correctly reflect the temporal sequence of events in the video content",
-            "Focus on the temporal consistency between the predicted answer and the correct answer. The predicted answer "
+            "Focus on the temporal consistency between the predicted answer and the correct answer. The "
+            "predicted answer "
             "should correctly reflect the sequence of events or details as they are presented in the video content",
             f"{_SYNONYMS}, but only if the temporal order is maintained",
             "Evaluate the temporal accuracy of the prediction compared to the answer",

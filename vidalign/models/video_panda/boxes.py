@@ -28,6 +28,11 @@ class Box:
         return (self.bottom - self.top) // 2, (self.right - self.left) // 2
 
 
+def halved(box: Box) -> Box:
+    """The same part of a grid of half as many patches."""
+    return Box(box.top // 2, box.left // 2, box.bottom // 2, box.right // 2, box.empty)
+
+
 def token_count(box: Box, *, context: bool = True, row_tokens: bool = True) -> int:
     """Tokens of a frame: a context token, h rows of w patch tokens, each row with its end token."""
     height, width = box.grid

@@ -40,7 +40,11 @@ def optimizer_groups(model: nn.Module, *, base: float, tower: float, projector: 
         parts = [(rate, part, decayed) for decayed in (True, False) for rate, part in rates]
         parts += [(projector, "projector", decayed) for decayed in (True, False)]
     return [
-        Group(rate, decayed, tuple(official_name(n) for n in names if part in ("", part_of(n)) and (n not in spared) == decayed))
+        Group(
+            rate,
+            decayed,
+            tuple(official_name(n) for n in names if part in ("", part_of(n)) and (n not in spared) == decayed),
+        )
         for rate, part, decayed in parts
     ]
 

@@ -88,13 +88,15 @@ def left_at_start(names: Iterable[str], model: nn.Module) -> list[str]:
     return [official_name(name) for name in ours if official_name(name) not in given]
 
 
-def official_shapes(model: nn.Module, *, teacher: nn.Module | None, head_dim: int) -> dict[str, list[int]]:
+def official_shapes(model: nn.Module, *, teacher: nn.Module | None) -> dict[str, list[int]]:
     """Every name of an official file with its shape, second names, teacher and rotary buffers included."""
     shapes = {}
     for name, tensor in own_tensors(model).items():
         shapes[official_name(name)] = list(tensor.shape)
-    for layer in range(model.lm.config.num_hidden_layers):
-        shapes[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = [head_dim // 2]
+    sizes = model.lm.config
+    for layer in range(sizes.num_hidden_layers):
+        half = sizes.hidden_size // sizes.num_attention_heads // 2
+        shapes[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = [half]
     if teacher is not None:
         own = {f"model.video_teacher.video_tower.{n}": list(t.shape) for n, t in teacher.state_dict().items()}
         shapes |= own
