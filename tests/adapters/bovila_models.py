@@ -23,7 +23,7 @@ from vidalign.models.bovila.config import BoViLAConfig, BoViLALosses, LlamaVQACo
 from vidalign.models.bovila.keys import official_checkpoint
 from vidalign.models.bovila.llama_vqa import LlamaVQA
 from vidalign.models.bovila.model import BoViLA
-from vidalign.models.bovila.plan import plan_training
+from vidalign.models.bovila.plan import passes_of, plan_training
 from vidalign.runners.optim import build_optimizer, trained_parameters
 from vidalign.runners.progress import LoopSettings, Progress
 from vidalign.runners.schedules import warmup_cosine
@@ -149,7 +149,7 @@ def batch_of(case: Case, lists: dict[str, Any], tensors: dict[str, Tensor]) -> d
 
 @contextmanager
 def recorded_hidden(model: BoViLA) -> Iterator[list[Tensor]]:
-    """Final hidden states of every pass of the LM, in order; rows of passes that travel together stay together."""
+    """Final hidden states of every pass of the LM, in order."""
     seen: list[Tensor] = []
     handle = model.video_lm.llm.register_forward_hook(lambda module, inputs, output: seen.append(output))
     try:
@@ -186,15 +186,16 @@ def next_noise(noise: Iterator[Tensor], batch: dict[str, Any], model: BoViLA) ->
 
 
 def run_train(case: Case) -> dict[str, Any]:
-    """Kinds train and llama3_train."""
-    model = bovila(case, exact=is_half(case))
+    """Kinds train and llama3_train; logits at all positions are the exact path's, the fast one has only wanted ones."""
+    model, exact = bovila(case, exact=is_half(case)), bovila(case, exact=True)
     batch = batch_of(case, case.json["lists"], case.group("in"))
-    with recorded_hidden(model) as hidden:
-        output = model(batch, next_noise(stored_noise(case), batch, model))
+    output = model(batch, next_noise(stored_noise(case), batch, model))
+    with recorded_hidden(exact) as hidden:
+        exact(batch, next_noise(stored_noise(case), batch, exact))
     result = {f"out/loss/{name}": value for name, value in output.losses.items()}
     result |= {"out/loss/total": output.total} | gradients(case, output.total, model)
-    passes = torch.cat(hidden).split(len(batch["video"]))
-    for name, states in zip((*model.streams, "aqa"), passes, strict=False):
+    passes = passes_of(exact.streams, questions=exact.config.losses.aqa > 0)
+    for name, states in zip([name for names in passes for name in names], hidden, strict=True):
         result[f"out/{name}_logits"] = model.video_lm.llm.logits(states)
     return result
 

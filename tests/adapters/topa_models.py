@@ -56,7 +56,7 @@ def is_runtime_rope(case: Case) -> bool:
     return case.json.get("re_init_freqs") is not None
 
 
-def video_lm(case: Case) -> VideoLM:
+def video_lm(case: Case, *, exact: bool = False) -> VideoLM:
     """The LM and its prompts at the case's sizes."""
     values, dtype = weights(case), compute_dtype(case)
     base = {name: value for name, value in values.items() if not any(part in name for part in TRAINED)}
@@ -76,12 +76,12 @@ def video_lm(case: Case) -> VideoLM:
         visual_dim=values["visual_proj.weight"].shape[1],
         video_bias=args["bias"],
     )
-    exact = dtype == torch.bfloat16
+    exact = exact or dtype == torch.bfloat16
     return VideoLM(FrozenCausalLM(lm, exact=exact, keep_last=args["adapter_layer"]), adapter, exact=exact)
 
 
 @contextmanager
-def topa(case: Case) -> Iterator[TOPA]:
+def topa(case: Case, *, exact: bool = False) -> Iterator[TOPA]:
     """TOPA with the case's weights and settings; a memory lies in a file, as a user's does."""
     args = case.json["args"]
     config = TOPAConfig(
@@ -99,7 +99,7 @@ def topa(case: Case) -> Iterator[TOPA]:
             torch.save(case.tensor("in/memory"), Path(folder) / "memory.pth")
             # Small chunks, so that the running softmax has something to do.
             memory = SupportMemory(Path(folder) / "memory.pth", width=case.tensor("in/memory").shape[1], chunk_rows=16)
-        model = TOPA(video_lm(case), config, memory=memory)
+        model = TOPA(video_lm(case, exact=exact), config, memory=memory)
         own = {name: value for name, value in weights(case).items() if any(part in name for part in TRAINED)}
         model.load_state(own)
         yield model
@@ -127,13 +127,15 @@ def slots(output: Output) -> dict[str, Tensor]:
 
 
 def run_train(case: Case) -> dict[str, Any]:
-    """Kind train: losses, the residual stream after each layer that is run, gradients."""
+    """Kind train: losses, gradients; of the exact path (the fast one packs) the residual stream after each layer."""
+    batch = batch_of(case) | {"mode": MODES[case.json["mode"]]}
     with topa(case) as model:
-        layers = model.video_lm.llm.body.layers
-        seen: list[Tensor] = []
-        for layer in layers:
+        output = model(batch)
+    seen: list[Tensor] = []
+    with topa(case, exact=True) as exact:
+        for layer in exact.video_lm.llm.body.layers:
             layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
-        output = model(batch_of(case) | {"mode": MODES[case.json["mode"]]})
+        exact(batch)
     names = list(reversed(range(case.json["params_json"]["n_layers"])))
     result = {f"out/h_layer{name}": value for name, value in zip(names, reversed(seen), strict=False)}
     result |= {f"out/{official}_loss": slots(output)[name] for official, name in STREAMS.items()}

@@ -214,7 +214,7 @@ def test_from_config(tmp_path: Path, shared: Path) -> None:
     built = build_processor(config, PLAIN, **arguments)
     assert built.sample_rows.maker.tokenizer.path.parent == tmp_path
     batch = built.collate([built(made(question="who"), torch.ones(10, 768))])
-    assert {"vqa", "vaq", "question"} == set(batch["plan"])
+    assert {"vqa", "vaq", "question", "packing"} == set(batch["plan"])
     config.llm.tokenizer = str(shared / "data/tokenizers/llama/tokenizer.model")
     with pytest.raises(ConfigError, match="has 32000 pieces, a language model of size 'tiny' knows 1024"):
         build_processor(config, PLAIN, **arguments)

@@ -27,6 +27,11 @@ def test_running_softmax_equals_the_whole_one(chunk_rows):
     torch.testing.assert_close(project(frames, memory, chunk_rows=chunk_rows), naive(frames, memory))
 
 
+def test_projection_of_more_frames_and_rows_than_one_tile():
+    frames, memory = unit(1100), unit(4500, seed=1).half()
+    torch.testing.assert_close(project(frames, memory), naive(frames, memory.float()))
+
+
 def test_projection_survives_large_scores():
     frames, memory = unit(3) * 100, unit(20, seed=1)  # scores up to 10 000: a plain exp would overflow
     moved = project(frames, memory, chunk_rows=6)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vidalign.backbones import prompt_attention
+from vidalign.backbones.packing import Packing
 from vidalign.backbones.prompt_attention import Prompts
 from vidalign.common.errors import CheckpointError, ConfigError
 
@@ -83,24 +84,28 @@ class FrozenCausalLM(nn.Module):
         mask_B1TT: Tensor | None = None,
         position_ids_BT: Tensor | None = None,
         cache: Any | None = None,
+        packing: Packing | None = None,
     ) -> Tensor:
         """All layers and the final norm. `mask_B1TT`: bool, True where a row may look; None for causal.
 
         cache: keys and values of what came before (`new_cache`); it grows by x, which is the whole prompt or one token.
+        packing: x is one packed row (1, N, D); not with the exact attention.
         """
+        longest = x_BTD.shape[1] if packing is None else packing.take_RT.shape[1]
         window = getattr(self.lm.config, "sliding_window", None)
-        if window is not None and x_BTD.shape[1] > window:
+        if window is not None and longest > window:
             raise ConfigError(
-                f"rows of {x_BTD.shape[1]} tokens exceed this language model's sliding window of {window}; "
+                f"rows of {longest} tokens exceed this language model's sliding window of {window}; "
                 "set model.max_seq_len below it"
             )
         return self.body(
             inputs_embeds=x_BTD,
             attention_mask=mask_B1TT,
-            position_ids=position_ids_BT,
+            position_ids=position_ids_BT if packing is None else packing.column_N[None],
             use_cache=cache is not None,
             past_key_values=cache,
             prompts=prompts,
+            packing=packing,
         ).last_hidden_state
 
     def new_cache(self) -> Any:

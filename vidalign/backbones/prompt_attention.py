@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from vidalign.backbones.packing import Packing
+
 FAST, EXACT = "vidalign_fast", "vidalign_exact"
 
 
@@ -59,16 +61,22 @@ def fast_attention(
     attention_mask: Tensor | None,
     scaling: float,
     prompts: Prompts | None = None,
+    packing: Packing | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Rotated q, k, v -> (B, Q, H, C), by fused kernels. `attention_mask`: (B, 1, Q, S) bool, None for causal."""
+    """Rotated q, k, v -> (B, Q, H, C), by fused kernels. `attention_mask`: (B, 1, Q, S) bool, None for causal.
+
+    With `packing` the inputs are one packed row (B = 1), taken apart for the text's attention and packed again.
+    """
     query, key, value = (x.to(value_BKSC.dtype) for x in (query_BHQC, key_BKSC, value_BKSC))
     layer = module.layer_idx
     grouped = query.shape[1] != key.shape[1]
     text_q, text_k, text_v = query, key, value
+    if packing is not None:
+        text_q, text_k, text_v = (_head_rows(packing, x) for x in (query, key, value))
     if prompts is not None and prompts.video_start_B is not None:
         text_q, text_k, text_v = _with_video_bias(
-            query, key, value, gate=prompts.video_gates[layer], prompts=prompts, scaling=scaling
+            text_q, text_k, text_v, gate=prompts.video_gates[layer], prompts=prompts, scaling=scaling
         )
     out = F.scaled_dot_product_attention(
         text_q,
@@ -79,6 +87,8 @@ def fast_attention(
         scale=scaling,
         enable_gqa=grouped,
     )[..., : value.shape[-1]]
+    if packing is not None:
+        out = packing.packed(out.transpose(1, 2))[None].transpose(1, 2)
     if prompts is not None:
         prompt_k, prompt_v = _prompt_keys_values(module, prompts.prompt_LAD[layer], batch=query.shape[0])
         read = F.scaled_dot_product_attention(query, prompt_k, prompt_v, scale=scaling, enable_gqa=grouped)
@@ -134,6 +144,11 @@ def exact_attention(
         [prompt_v.expand(value.shape[0], -1, -1, -1), value], dim=2
     )
     return out.transpose(1, 2), None
+
+
+def _head_rows(packing: Packing, x_1HNC: Tensor) -> Tensor:
+    """A packed row -> rows (R, H, T, C)."""
+    return packing.rows(x_1HNC[0].transpose(0, 1)).transpose(1, 2)
 
 
 def _is_causal(query: Tensor, key: Tensor) -> bool:

@@ -1,7 +1,7 @@
 """The part BoViLA, LLaMA-VQA and TOPA share: a frozen LM that reads visual tokens between its words.
 
 Shape letters: B samples, O options, R rows, T positions, D width, F frames, E width of a visual feature, V vocabulary,
-N selected positions.
+N packed tokens, K wanted positions.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from einops import repeat
 from torch import Tensor, nn
 
 from vidalign.backbones.llm import FrozenCausalLM, load_hf
 from vidalign.backbones.llm_sizes import SIZES
 from vidalign.backbones.meta_llama import build_llama, llama_config, load_meta, read_params
+from vidalign.backbones.packing import Packing
 from vidalign.backbones.video_prompts import VideoPrompts, embed_with_video
 from vidalign.common.errors import ConfigError
 
@@ -27,7 +27,7 @@ class VideoLM(nn.Module):
     """Video features and token rows -> hidden states -> logits at chosen positions.
 
     `exact` runs every stream in a pass of its own and computes all logits, as the official code does; otherwise streams
-    travel as one batch and logits exist only where they are needed.
+    travel packed, without padding, and hidden states and logits exist only where they are needed.
     """
 
     def __init__(self, llm: FrozenCausalLM, adapter: VideoPrompts, *, exact: bool = False) -> None:
@@ -46,31 +46,39 @@ class VideoLM(nn.Module):
         tokens_RFD = repeat(tokens_BFD, "b f d -> (b o) f d", o=num_options)
         return embed_with_video(self.llm, stream["ids"].flatten(0, 1), tokens_RFD, start_R)
 
-    def hidden(self, embedded: list[Tensor], bias_starts: list[Tensor | None]) -> list[Tensor]:
-        """Embeddings of several streams -> their final hidden states.
+    def hidden(
+        self, embedded: list[Tensor], bias_starts: list[Tensor | None], *, packing: dict[str, Any] | None = None
+    ) -> list[Tensor]:
+        """Embeddings of several streams -> per stream the final hidden states (R, T, D), or with `packing` (K, D).
 
-        bias_starts: per stream the first video column of each row, None where text rows get no video bias.
+        bias_starts: per stream the first video column of each row, None where text rows get no video bias. packing:
+        fields of a Packing (see pack_rows); all streams make one pass, and only wanted positions come back. The exact
+        path takes no notice of it.
         """
-        if self.exact:
+        if self.exact or packing is None:
             return [self._pass(x, start) for x, start in zip(embedded, bias_starts, strict=True)]
-        width = max(x.shape[1] for x in embedded)
-        # Trailing padding cannot influence earlier positions: attention is causal.
-        rows = torch.cat([F.pad(x, (0, 0, 0, width - x.shape[1])) for x in embedded])
+        pack = Packing(**packing)
         no_bias = [
             x.new_full((x.shape[0],), -1, dtype=torch.long) if start is None else start
             for x, start in zip(embedded, bias_starts, strict=True)
         ]
-        hidden = self._pass(rows, torch.cat(no_bias)).split([x.shape[0] for x in embedded])
-        return [h[:, : x.shape[1]] for h, x in zip(hidden, embedded, strict=True)]
+        x_ND = torch.cat([x.flatten(0, 1) for x in embedded])[pack.source_N]
+        [hidden_ND] = self._pass(x_ND[None], torch.cat(no_bias), pack)
+        return [hidden_ND[wanted_K] for wanted_K in pack.wanted]
 
-    def logits(self, hidden_RTD: Tensor, rows_N: Tensor) -> Tensor:
-        """Logits (N, V) at flat positions of (R, T)."""
+    def at(self, hidden: Tensor, rows_K: Tensor) -> Tensor:
+        """States (K, D) at flat positions of (R, T, D); packed ones are these already."""
+        return hidden if hidden.ndim == 2 else hidden.flatten(0, 1)[rows_K]
+
+    def logits(self, hidden: Tensor, rows_K: Tensor) -> Tensor:
+        """Logits (K, V) at the same positions; the exact path first computes all of them."""
         if self.exact:
-            return self.llm.logits(hidden_RTD).flatten(0, 1)[rows_N]
-        return self.llm.logits(hidden_RTD.flatten(0, 1)[rows_N])
+            return self.llm.logits(hidden).flatten(0, 1)[rows_K]
+        return self.llm.logits(self.at(hidden, rows_K))
 
-    def _pass(self, x_RTD: Tensor, start_R: Tensor | None) -> Tensor:
-        return self.llm(x_RTD, prompts=self.adapter.prompts(dtype=self.llm.dtype, video_start_R=start_R))
+    def _pass(self, x_RTD: Tensor, start_R: Tensor | None, packing: Packing | None = None) -> Tensor:
+        prompts = self.adapter.prompts(dtype=self.llm.dtype, video_start_R=start_R)
+        return self.llm(x_RTD, prompts=prompts, packing=packing)
 
     def checkpoint_blocks(self) -> list[nn.Module]:
         """The modules that activation checkpointing wraps."""

@@ -66,7 +66,8 @@ class LlamaVQA(nn.Module):
         embedded = [self.video_lm.embed(batch[name], tokens_BFD) for name in self.streams]
         # The video bias is off where the video is what shall be predicted.
         starts = [None if name == "qav" else row_starts(batch[name]) for name in self.streams]
-        hidden = dict(zip(self.streams, self.video_lm.hidden(embedded, starts), strict=True))
+        states = self.video_lm.hidden(embedded, starts, packing=plan["packing"][0])
+        hidden = dict(zip(self.streams, states, strict=True))
 
         out = Output(losses={}, counts=self._counts(plan))
         for name in self.streams:
@@ -105,10 +106,10 @@ class LlamaVQA(nn.Module):
         return plan_training(batch, streams=self.streams, max_seq_len=self.config.max_seq_len)
 
     def _counts(self, plan: dict[str, Any]) -> dict[str, Tensor]:
-        return {name: (rows["target_N"] != (-1 if name == "qav" else 0)).sum() for name, rows in plan.items()}
+        return {name: (plan[name]["target_N"] != (-1 if name == "qav" else 0)).sum() for name in self.streams}
 
-    def _video_loss(self, hidden_RTD: Tensor, projected_BFD: Tensor, rows: dict[str, Tensor]) -> Tensor:
+    def _video_loss(self, hidden: Tensor, projected_BFD: Tensor, rows: dict[str, Tensor]) -> Tensor:
         """The position before frame j must point at frame j among its own video's projected features (float32)."""
-        hidden_ND = hidden_RTD.flatten(0, 1)[rows["rows_N"]].float()
+        hidden_ND = self.video_lm.at(hidden, rows["rows_N"]).float()
         logits_NF = torch.einsum("nd,nfd->nf", hidden_ND, projected_BFD[rows["sample_N"]])
         return F.cross_entropy(logits_NF / self.config.losses.tau, rows["target_N"], ignore_index=-1)

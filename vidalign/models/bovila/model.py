@@ -25,7 +25,7 @@ from vidalign.media.spec import MediaSpec
 from vidalign.models.base import OptionScores
 from vidalign.models.bovila import evidential
 from vidalign.models.bovila.keys import load_released, released_state
-from vidalign.models.bovila.plan import plan_training
+from vidalign.models.bovila.plan import passes_of, plan_training
 from vidalign.models.bovila.processor import PromptProcessor, build_processor
 from vidalign.models.bovila.self_questioning import gumbel_noise, sample_embeddings, sample_onehot
 
@@ -93,22 +93,26 @@ class BoViLA(nn.Module):
         tokens_BFD, _ = self.video_lm.video(batch["video"])
         embedded = {name: self.video_lm.embed(batch[name], tokens_BFD) for name in self.streams}
         starts = {name: bias_start(batch[name]) for name in self.streams}
-        hidden = dict(
-            zip(self.streams, self.video_lm.hidden(list(embedded.values()), list(starts.values())), strict=True)
-        )
+        rows = {name: plan[name] for name in self.streams}
+        logits: dict[str, Tensor] = {}
+        passes = passes_of(self.streams, questions=losses.aqa > 0)
+        for names, packing in zip(passes, plan["packing"], strict=True):
+            if "aqa" in names:
+                embedded["aqa"] = self._with_own_questions(embedded["vqa"], logits["vaq"], plan["question"], noise_MV)
+                starts["aqa"], rows["aqa"] = starts["vqa"], rows["vqa"]
+            hidden = self.video_lm.hidden(
+                [embedded[name] for name in names], [starts[name] for name in names], packing=packing
+            )
+            for name, states in zip(names, hidden, strict=True):
+                logits[name] = self.video_lm.logits(states, rows[name]["rows_N"])
 
         out = Output(losses={}, counts=self._counts(plan))
-        logits = self.video_lm.logits(hidden["vqa"], plan["vqa"]["rows_N"])
-        self._answer_loss(out, logits, plan["vqa"])
-        if "vaq" in self.streams:
-            vaq_logits = self.video_lm.logits(hidden["vaq"], plan["vaq"]["rows_N"])
+        self._answer_loss(out, logits["vqa"], rows["vqa"])
+        if "vaq" in logits:
             # Kept: with weight 0 the term is still reported, as 0. [train_aqa_only_vaq0]
-            out.losses["vaq"] = losses.vaq * self._cross_entropy(vaq_logits, plan["vaq"]["target_N"])
-        if losses.aqa:
-            own_RTD = self._with_own_questions(embedded["vqa"], vaq_logits, plan["question"], noise_MV)
-            [own_hidden] = self.video_lm.hidden([own_RTD], [starts["vqa"]])
-            own_logits = self.video_lm.logits(own_hidden, plan["vqa"]["rows_N"])
-            self._own_answer_loss(out, own_logits, plan["vqa"], batch_size=len(own_RTD))
+            out.losses["vaq"] = losses.vaq * self._cross_entropy(logits["vaq"], rows["vaq"]["target_N"])
+        if "aqa" in logits:
+            self._own_answer_loss(out, logits["aqa"], rows["aqa"], batch_size=len(embedded["aqa"]))
         return out
 
     def supervised_counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Which positions of a training batch need logits, and where sampled questions go.
+"""Which positions of a training batch need logits, where sampled questions go, and how rows travel through the LM.
 
 Made on the CPU by the collate, so that a step on a GPU never waits for a data-dependent size.
 
@@ -13,7 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vidalign.backbones.packing import pack_rows
 from vidalign.text.plan import plan_stream
+
+
+def passes_of(streams: tuple[str, ...], *, questions: bool) -> list[tuple[str, ...]]:
+    """Which streams make one pass of the LM. A sampled question must be there before it is answered ("aqa")."""
+    return [("vaq",), ("vqa", "aqa")] if questions else [streams]
 
 
 def plan_training(
@@ -22,7 +28,7 @@ def plan_training(
     """For each stream: rows_N (flat positions whose logits are needed), target_N (the next token, its ignored value
     where none is supervised), masked_N (bool: inside the supervised span), sample_N (row of the batch). With
     `questions` also "question": read_M (indices into the vaq rows_N), write_M (flat positions of the vqa input), counts
-    and seeds per sample.
+    and seeds per sample. "packing": fields of a Packing for each of `passes_of`.
     """
     plan: dict[str, Any] = {}
     extra: dict[str, Tensor | None] = dict.fromkeys(streams)
@@ -33,7 +39,18 @@ def plan_training(
     if questions:
         flat = plan["question"].pop("read_flat")
         plan["question"]["read_M"] = torch.searchsorted(plan["vaq"]["rows_N"], flat)
+    # Both answering inputs are the same up to the question.
+    shared = int(batch["question_start"][0]) if questions else 0
+    plan["packing"] = [
+        _pack([("vqa" if name == "aqa" else name) for name in names], batch, plan, shared=shared)
+        for names in passes_of(streams, questions=questions)
+    ]
     return plan
+
+
+def _pack(names: list[str], batch: dict[str, Any], plan: dict[str, Any], *, shared: int) -> dict[str, Any]:
+    shapes = [batch[name]["ids"].flatten(0, 1).shape for name in names]
+    return pack_rows([plan[name]["rows_N"] for name in names], shapes, shared=shared)
 
 
 def _plan_questions(batch: dict[str, Any], max_seq_len: int) -> tuple[dict[str, Any], Tensor]:

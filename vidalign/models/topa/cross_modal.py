@@ -79,25 +79,44 @@ class SupportMemory:
         return moved_NE.view(frames.shape)
 
 
+# Frames x rows of which scores are held at a time (8 MiB): they stay in a processor's cache, and the two matrix
+# products are large enough for its full speed.
+_BLOCK_FRAMES, _TILE_ROWS = 512, 4096
+
+
 def project(frames_NE: Tensor, memory_ME: Tensor, *, temperature: float = 0.01, chunk_rows: int = 65536) -> Tensor:
     """normalize(softmax(frames memory^T / temperature) memory), exactly, over chunks of the memory.
 
-    A zero frame (padding) becomes the normalised mean of the memory, as in the official code. [eval_mcq_memory]
+    Each chunk is read (and converted) once, for all frames. A zero frame (padding) becomes the normalised mean of the
+    memory, as in the official code. [eval_mcq_memory]
     """
-    top_N1 = frames_NE.new_full((len(frames_NE), 1), float("-inf"))
-    weight_N1 = torch.zeros_like(top_N1)
-    sum_NE = torch.zeros_like(frames_NE)
+    blocks = [_RunningMean(block_NE / temperature) for block_NE in frames_NE.split(_BLOCK_FRAMES)]
     for chunk_CE in memory_ME.split(chunk_rows):
-        chunk_CE = chunk_CE.to(frames_NE)
-        score_NC = frames_NE @ chunk_CE.T / temperature
-        new_top_N1 = torch.maximum(top_N1, score_NC.amax(dim=1, keepdim=True))
+        for tile_CE in chunk_CE.to(frames_NE).split(_TILE_ROWS):
+            for block in blocks:
+                block.add(tile_CE)
+    return torch.cat([F.normalize(block.sum_NE / block.weight_N1, dim=-1) for block in blocks])
+
+
+class _RunningMean:
+    """Softmax-weighted mean of rows that come bit by bit; queries (N, E) are divided by the temperature already."""
+
+    def __init__(self, query_NE: Tensor) -> None:
+        self.query_NE = query_NE
+        self.top_N1 = query_NE.new_full((len(query_NE), 1), float("-inf"))
+        self.weight_N1 = torch.zeros_like(self.top_N1)
+        self.sum_NE = torch.zeros_like(query_NE)
+
+    def add(self, rows_CE: Tensor) -> None:
+        """Take more rows into the mean."""
+        score_NC = self.query_NE @ rows_CE.T
+        top_N1 = torch.maximum(self.top_N1, score_NC.amax(dim=1, keepdim=True))
+        share_NC = score_NC.sub_(top_N1).exp_()
         # What was summed before counts relative to the new maximum.
-        kept_N1 = (top_N1 - new_top_N1).exp()
-        share_NC = (score_NC - new_top_N1).exp_()
-        weight_N1 = weight_N1 * kept_N1 + share_NC.sum(dim=1, keepdim=True)
-        sum_NE = torch.addmm(sum_NE * kept_N1, share_NC, chunk_CE)
-        top_N1 = new_top_N1
-    return F.normalize(sum_NE / weight_N1, dim=-1)
+        kept_N1 = (self.top_N1 - top_N1).exp()
+        self.weight_N1 = self.weight_N1 * kept_N1 + share_NC.sum(dim=1, keepdim=True)
+        self.sum_NE = (self.sum_NE * kept_N1).addmm_(share_NC, rows_CE)
+        self.top_N1 = top_N1
 
 
 def project_top_k(

@@ -26,10 +26,10 @@ from vidalign.media.spec import MediaSpec
 from vidalign.models.base import OptionScores
 from vidalign.models.topa.cross_modal import SupportMemory
 from vidalign.models.topa.keys import load_released
+from vidalign.models.topa.plan import plan_training
 from vidalign.models.topa.processor import PromptProcessor, build_processor
 from vidalign.models.topa.projected import ProjectedVideos
 from vidalign.models.topa.similarity import similarity
-from vidalign.text.plan import plan_stream
 
 STREAMS = ("vqa", "caption")
 
@@ -91,8 +91,8 @@ class TOPA(nn.Module):
         mode, stream = batch["mode"], self._stream(batch, batch["mode"])
         tokens_BFD, _ = self.video_lm.video(self._seen(batch["video"]))
         embedded_RTD = self.video_lm.embed(stream, tokens_BFD)
-        [hidden_RTD] = self.video_lm.hidden([embedded_RTD], [row_starts(stream)])
-        logits_NV = self.video_lm.logits(hidden_RTD, plan["rows_N"])
+        [hidden] = self.video_lm.hidden([embedded_RTD], [row_starts(stream)], packing=plan["packing"])
+        logits_NV = self.video_lm.logits(hidden, plan["rows_N"])
         logits_NV = logits_NV if self.video_lm.exact else logits_NV.float()
         loss = F.cross_entropy(logits_NV, plan["target_N"], ignore_index=0)
         weight, logs = 1.0, {}
@@ -190,8 +190,8 @@ class TOPA(nn.Module):
             stream = {**stream, "video_start": stream["video_start"][:1].expand_as(stream["video_start"])}
         return stream
 
-    def _plan(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        return batch["plan"] if "plan" in batch else plan_stream(batch[batch["mode"]])
+    def _plan(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return batch["plan"] if "plan" in batch else plan_training(batch[batch["mode"]])
 
     def _counts(self, plan: dict[str, Tensor], mode: str) -> dict[str, Tensor]:
         count = (plan["target_N"] != 0).sum()

@@ -20,12 +20,12 @@ from vidalign.backbones.option_tree import pack_options
 from vidalign.common.errors import DataError
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.models.topa.plan import plan_training
 from vidalign.models.topa.prompts import open_answer, prompt_form, spoken_answer, summary_text
 from vidalign.models.topa.questions import Draws, answers_openly, draw, pose
 from vidalign.models.topa.rows import open_row, summary_row
 from vidalign.models.topa.text_prealign import add_noise, draw_mode, single_frame
 from vidalign.text.pack import Row
-from vidalign.text.plan import plan_stream
 from vidalign.text.sample_rows import SampleRows
 from vidalign.text.tokenizers import Tokenizer, open_tokenizer
 
@@ -141,7 +141,7 @@ class PromptProcessor:
 
         uid: list[str]; video (B, F, E) float32; answer_idx (B,), -1 where hidden; num_options (B,). Per stream a dict
         as in SampleRows.batch. In training also mode (the stream this micro-batch learns, drawn by its first sample)
-        and plan (see plan_stream), else tree (see pack_options) or, with select "similarity", open: before (T,), and
+        and plan (see plan_training), else tree (see pack_options) or, with select "similarity", open: before (T,), and
         lists over the samples of after (T',) and of options (list of (T'',)), all ids, and end, which ends an answer.
         """
         batch: dict[str, Any] = {
@@ -156,7 +156,7 @@ class PromptProcessor:
         for name in [batch["mode"]] if self.train else self.streams:
             batch[name] = self.sample_rows.batch(name, [item["rows"][name] for item in items])
         if self.train:
-            batch["plan"] = plan_stream(batch[batch["mode"]])
+            batch["plan"] = plan_training(batch[batch["mode"]])
         elif self.select == "similarity":
             batch["open"] = {name: [item["open"][name] for item in items] for name in ("after", "options")}
             batch["open"]["before"] = items[0]["open"]["before"]
