@@ -121,6 +121,24 @@ DATASETS = Registry(
             f"{_SETS}.tgif_qa:TgifConfig",
             "TGIF-QA: action, transition, frameqa, count (csv)",
         ),
+        "activitynet_captions": Entry(
+            f"{_SETS}.paragraphs:ActivityNetCaptions", _DATASET, "ActivityNet Captions: paragraph retrieval (json)"
+        ),
+        "queryd": Entry(f"{_SETS}.paragraphs:QuerYD", _DATASET, "QuerYD: paragraph retrieval (json)"),
+        "didemo": Entry(f"{_SETS}.didemo:DiDeMo", _DATASET, "DiDeMo: paragraph retrieval (json)"),
+        "condensed_movies": Entry(
+            f"{_SETS}.condensed_movies:CondensedMovies", _DATASET, "Condensed Movies: sentence retrieval (csv)"
+        ),
+        "violin": Entry(f"{_SETS}.violin:Violin", _DATASET, "VIOLIN: statements about clips, true or not (json)"),
+        "coin": Entry(f"{_SETS}.video_classes:Coin", _DATASET, "COIN: one of 180 tasks (json)"),
+        "lvu": Entry(
+            f"{_SETS}.video_classes:Lvu", f"{_SETS}.video_classes:LvuConfig", "LVU: nine tasks on film clips (csv)"
+        ),
+        "own_data": Entry(
+            f"{_SETS}.own_data:OwnData",
+            f"{_SETS}.own_data:OwnDataConfig",
+            "your own rows as JSON Lines, docs/own_data.md",
+        ),
         "video_chatgpt": Entry(
             f"{_SETS}.video_chatgpt:VideoChatGPT", _DATASET, "Video-ChatGPT's generative benchmark (json)"
         ),

@@ -153,7 +153,7 @@ def to_dict(sample: Sample) -> dict[str, Any]:
             value = dataclasses.asdict(value)
         elif f.name in ("subtitles", "qas") and value is not None:
             value = [dataclasses.asdict(line) for line in value]
-        if f.name == "subtitles" or value not in (None, (), {}):
+        if f.name == "subtitles" or value not in (None, (), {}, []):
             values[f.name] = value
     return values
 
