@@ -134,3 +134,64 @@ def test_clips_without_map_or_file(shared: Path, tmp_path: Path) -> None:
     samples = DATASETS.load("clips")(DatasetConfig(root=str(tmp_path))).samples("val")
     assert samples[0].media.path == "flipping_a_pancake.webm"
     assert samples[1].media.path == f"{samples[1].media.video_id}.mp4", "a missing video is no error of the file"
+
+
+# dataset, folder or file, split -> number of samples in the shared part
+MORE = {
+    ("nextqa_oe", "nextqa_oe"): {"val": 168, "test": 126},
+    ("activitynet_qa", "activitynet_qa"): {"train": 300, "val": 240, "test": 160},
+    ("qvhighlights", "qvhighlights"): {"train": 20, "val": 65, "test": 20},
+    ("tgif_qa", "tgif_qa/Test_action_question.csv"): {"test": 60},
+    ("tgif_qa", "tgif_qa/Test_transition_question.csv"): {"test": 120},
+    ("tgif_qa", "tgif_qa/Test_frameqa_question.csv"): {"test": 133},
+    ("tgif_qa", "tgif_qa/Test_count_question.csv"): {"test": 60},
+    ("tgif_qa", "tgif_qa/txt_tgif-action.json"): {"train": 100, "val": 25, "test": 25},
+    ("msvd_qa", "msvd"): {"train": 100, "val": 25, "test": 25},
+    ("activitynet_captions", "activitynet_captions"): {"val_1": 45, "val_2": 43},
+    ("didemo", "didemo"): {"val": 30, "test": 30},
+    ("condensed_movies", "condensed_movies"): {"train": 97, "val": 42, "test": 62},
+    ("queryd", "queryd"): {"links": 60},
+    ("coin", "coin"): {"train": 1},
+}
+
+
+@pytest.mark.parametrize(("name", "place"), MORE, ids=[f"{name}-{place.rpartition('/')[2]}" for name, place in MORE])
+def test_every_file_of_the_others(name: str, place: str, shared: Path) -> None:
+    from vidalign.runners.annotations import read_annotations
+
+    found = {one.found.split: one for one in read_annotations(shared / "data/annotations" / place, dataset=name)}
+    assert {split: len(one.samples) for split, one in found.items()} == MORE[name, place]
+    assert not any(one.builder.left_out for one in found.values()), "no row of the real files is left out"
+
+
+def test_lvu_has_nine_tasks(shared: Path) -> None:
+    from vidalign.runners.annotations import read_annotations
+
+    found = list(read_annotations(shared / "data/annotations/lvu", dataset="lvu"))
+    assert len(found) == 27
+    for one in found:
+        assert len(one.samples) == rows_in(one.found.path)
+    [writer] = [one for one in found if one.found.settings["task"] == "writer" and one.found.split == "train"]
+    assert writer.samples[0].answer == "\\N"
+
+
+def test_didemo_names_with_other_suffixes(shared: Path) -> None:
+    from vidalign.runners.annotations import read_annotations
+
+    for one in read_annotations(shared / "data/annotations/didemo", dataset="didemo"):
+        rows = json.loads(one.found.path.read_text())
+        assert sum(len(sample.texts) for sample in one.samples) == len(rows)
+        listed = (shared / "data/annotations/didemo" / f"{one.found.split}_list.txt").read_text().split()
+        assert {sample.media.path for sample in one.samples} == set(listed)
+        other = [s for s in one.samples if s.media.path not in s.meta["names"]]
+        assert other, "one video of each file is named otherwise than in the list"
+
+
+def test_activitynet_captions_segments_end_with_the_video(shared: Path) -> None:
+    from vidalign.data.check import findings
+    from vidalign.runners.annotations import read_annotations
+
+    for one in read_annotations(shared / "data/annotations/activitynet_captions", dataset="activitynet_captions"):
+        assert any("corrected" in sample.meta for sample in one.samples)
+        assert "with a segment beyond the end of the video" not in findings(one.samples)
+        assert not any(text != text.strip() for sample in one.samples for text in sample.texts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import ClassVar
 
@@ -42,7 +42,7 @@ class DiDeMo(ParagraphBuilder):
         for row in rows:
             videos.setdefault(self.stem(row.text("video")), []).append(row)
         files = self._files(split)
-        samples = [self._video(stem, of, split, files.get(stem)) for stem, of in videos.items()]
+        samples = [self._video(stem, of, split, files=files) for stem, of in videos.items()]
         bare = [name for stem, name in files.items() if stem not in videos]
         self.left_out += [f"{split}_list.txt names {name}, which has no description" for name in bare]
         return samples
@@ -57,19 +57,19 @@ class DiDeMo(ParagraphBuilder):
         lines = path.read_text(encoding="utf-8").split() if path.is_file() else []
         return {self.stem(name): name for name in lines}
 
-    def _video(self, stem: str, rows: list[Row], split: str, file: str | None) -> Sample:
+    def _video(self, stem: str, rows: list[Row], split: str, *, files: Mapping[str, str]) -> Sample:
         names = sorted({row.text("video") for row in rows})
         named = next((name for name in names if self.stem(name) != name), f"{stem}.mp4")
         return self.paragraph(
             rows[0],
             split,
             video=stem,
-            path=file or named,
+            path=files.get(stem, named),
             texts=[row.text("description").strip() for row in rows],
             spans=tuple(self._span(row) for row in rows),
             meta={
                 "names": names,
-                "in_list": None if file is None and not self._files(split) else file is not None,
+                "in_list": stem in files if files else None,
                 "times": [row.get("times") for row in rows],
                 "annotation_ids": [row.values.get("annotation_id") for row in rows],
                 "num_segments": rows[0].values.get("num_segments"),

@@ -126,8 +126,9 @@ class Lvu(AnnotationBuilder):
 
     @classmethod
     def find(cls, place: Path, split: str | None = None) -> list[FoundFile]:
-        """Files of the nine tasks only; a folder may hold the release or be its folder `lvu_1.0`."""
-        place = place.parent if place.name in LVU_COUNTS and place.is_dir() else place
+        """Files of the nine tasks only; `place` may be the folder of one of them."""
+        if place.name in LVU_COUNTS and place.is_dir():
+            return [one for one in super().find(place.parent, split) if one.settings["task"] == place.name]
         return [one for one in super().find(place, split) if one.settings.get("task", "scene") in LVU_COUNTS]
 
     def rows_of(self, split: str) -> Iterable[Row]:
