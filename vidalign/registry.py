@@ -72,6 +72,7 @@ def resolve(path: str) -> type:
 
 
 _LLAMA_VQA_FILE = "vidalign.models.bovila.keys:official_checkpoint"
+_VILA_FILE = "vidalign.models.vila.keys:official_checkpoint"
 _SETS = "vidalign.data.sets"
 _DATASET = f"{_SETS}.config:DatasetConfig"
 
@@ -97,6 +98,27 @@ MODELS = Registry(
             "vidalign.models.video_panda.config:VideoPandaConfig",
             "Video-Panda: video tokens without a vision encoder, aligned to LanguageBind (arXiv 2412.18609)",
             abilities=("generate",),
+        ),
+        "vila": Entry(
+            "vidalign.models.vila.model:ViLA",
+            "vidalign.models.vila.config:ViLAConfig",
+            "ViLA: Frame-Prompter and QFormer-Distiller over InstructBLIP FLAN-T5 (arXiv 2312.08367)",
+            abilities=("score_options",),
+            export=_VILA_FILE,
+        ),
+        "vila_ori": Entry(
+            "vidalign.models.vila.model:ViLA",
+            "vidalign.models.vila.config:ViLAOriConfig",
+            "ViLA's plain stage: every given frame reaches T5 (arXiv 2312.08367)",
+            abilities=("score_options",),
+            export=_VILA_FILE,
+        ),
+        "vila_lora": Entry(
+            "vidalign.models.vila.model:ViLA",
+            "vidalign.models.vila.config:ViLALoRAConfig",
+            "ViLA with low-rank factors in T5 (arXiv 2312.08367)",
+            abilities=("score_options",),
+            export=_VILA_FILE,
         ),
         "topa": Entry(
             "vidalign.models.topa.model:TOPA",

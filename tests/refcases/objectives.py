@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
 def mean_square(x: Tensor) -> Tensor:
     """mean(x ** 2)."""
     return (x * x).mean()
+
+
+def ramp(x: Tensor) -> Tensor:
+    """linspace(-1, 1) over the elements of x in row-major order, in its shape: weights of a sum."""
+    return torch.linspace(-1, 1, x.numel(), dtype=x.dtype).reshape(x.shape)
+
+
+def change_norm(after: Tensor, before: Tensor) -> Tensor:
+    """L2 norm of what training changed."""
+    return (after.detach() - before).norm()
+
+
+def centred(count: int) -> Tensor:
+    """`count` whole numbers, 0 in the middle."""
+    return torch.arange(count) - count // 2

@@ -18,13 +18,6 @@ from torch import Tensor, nn
 from vidalign.common.errors import CheckpointError, ConfigError
 
 ALIASES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-SIZES: dict[str, dict[str, int]] = {
-    "tiny": {"vocab_size": 1024, "d_model": 64, "d_kv": 16, "num_heads": 4, "d_ff": 128, "num_layers": 2},
-    # Ours, for speed measurements on a CPU.
-    "mid": {"vocab_size": 32128, "d_model": 512, "d_kv": 64, "num_heads": 8, "d_ff": 1024, "num_layers": 8},
-    "flant5xl": {"vocab_size": 32128, "d_model": 2048, "d_kv": 64, "num_heads": 32, "d_ff": 5120, "num_layers": 24},
-    "flant5xxl": {"vocab_size": 32128, "d_model": 4096, "d_kv": 64, "num_heads": 64, "d_ff": 10240, "num_layers": 24},
-}
 
 
 def flan_t5_config(sizes: Mapping[str, Any], *, dropout: float = 0.1, exact: bool = False) -> Any:
@@ -84,8 +77,12 @@ def load_flan_t5(path: Path | str, *, dtype: torch.dtype, exact: bool = False) -
 
 
 def untie(t5: nn.Module) -> nn.Module:
-    """Make sure that the head is a parameter of its own and stays one; returns the same model."""
+    """Make sure that the head is a parameter of its own and stays one; returns the same model.
+
+    With the head, transformers also unties the two stacks' token tables from the shared one; they belong together.
+    """
     t5.config.tie_word_embeddings = False
+    t5.set_input_embeddings(t5.shared)
     if t5.lm_head.weight is t5.shared.weight:
         t5.lm_head.weight = nn.Parameter(t5.shared.weight.detach().clone())
     return t5

@@ -20,7 +20,8 @@ class Record:
     `status` is "ok" or "failed" (then `reason` says why and the Sample counts as wrong); an "ok" record may carry a
     `reason` too when the media were usable but unusual. `scores` has one number per option, higher is better.
     `windows` are (start, end, score) in seconds, best first; `saliency` has one number per short clip.
-    `kept_frames` is a list of {"index": frame index, "seconds": time}.
+    `kept_frames` is a list of {"index": frame index, "seconds": time}. `kept_positions`, where a task sets it, says
+    which of the media's frames these are; it is not written.
     """
 
     uid: str
@@ -35,10 +36,11 @@ class Record:
     saliency: tuple[float, ...] | None = None
     embedding_row: int | None = None
     kept_frames: tuple[dict[str, float], ...] | None = None
+    kept_positions: tuple[int, ...] | None = None
 
     def to_json(self) -> str:
         """One line; fields that are None are left out, key order is fixed."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "kept_positions"}
         return json_line({k: v for k, v in values.items() if v is not None})
 
     @classmethod

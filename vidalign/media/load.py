@@ -6,14 +6,13 @@ Span and subsampling rules: spec bovila, section 4.5 (official loaders of Flippe
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidalign.common.errors import ConfigError, DataError, MediaError
-from vidalign.common.rng import draw_seed
+from vidalign.common.rng import draw_seed, generator
 from vidalign.common.sample import Media, Sample
 from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
@@ -185,7 +184,7 @@ class MediaLoader:
         transform = partial(transform_by_name, spec.transform)
         if self.train and (spec.train_index_rule or spec.train_transform):
             # One generator for frames and box: a Sample's draws follow from seed, epoch and uid alone.
-            draw = random.Random(draw_seed(self.seed, epoch, sample.uid, "media"))
+            draw = generator(draw_seed(self.seed, epoch, sample.uid, "media"))
             rule = spec.train_index_rule or rule
             transform = partial(transform_by_name, spec.train_transform or spec.transform, draw=draw)
         path = resolve_video(self.media_root, sample.media)

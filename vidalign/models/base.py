@@ -36,12 +36,14 @@ ABILITIES = {
 class OptionScores:
     """scores: (B, O) float, higher is better, -inf where an option does not exist. uncertainty: (B, O) in 0..1.
 
-    `extras` holds further per-sample tensors for analysis (not written to records).
+    `extras` holds further per-sample tensors for analysis (not written to records). kept_positions: (B, S), which of
+    the media's frames the model kept in the end, None where it keeps all.
     """
 
     scores: Tensor
     uncertainty: Tensor | None = None
     extras: dict[str, Tensor] = field(default_factory=dict)
+    kept_positions: Tensor | None = None
 
 
 class Processor(Protocol):

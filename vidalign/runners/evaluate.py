@@ -135,6 +135,9 @@ def _annotated(record: Record, entry: dict[str, Any]) -> Record:
     note = entry.get("notes", {}).get(record.uid)
     reasons = [text for text in (note, record.reason) if text]
     kept = entry.get("kept_frames", {}).get(record.uid)
+    if kept and record.kept_positions is not None:
+        # Frames that repeat the last one count as it.
+        kept = tuple(kept[min(position, len(kept) - 1)] for position in record.kept_positions)
     return replace(record, reason="; ".join(reasons) or None, kept_frames=kept or record.kept_frames)
 
 

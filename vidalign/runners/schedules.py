@@ -105,6 +105,11 @@ def lavis_rate(epoch: int, step: int, *, later: float, peak: float, warmup_lr: f
     return min(peak, warmup_lr + (peak - warmup_lr) * step / max(warmup_steps, 1))
 
 
+def position(epoch: int, iteration: int, iterations_per_epoch: int) -> float:
+    """Of a micro-batch, in epochs: what the training loop asks a schedule for."""
+    return epoch + iteration / iterations_per_epoch
+
+
 def place(position: float, iterations_per_epoch: int) -> tuple[int, int]:
     """(epoch, micro-batch in it) of a position in epochs."""
     return divmod(round(position * iterations_per_epoch), iterations_per_epoch)

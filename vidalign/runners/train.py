@@ -196,7 +196,7 @@ class _Loop:
                 lr = self.lr_at(position)
                 set_rate(self.optimizer, lr)
             if hasattr(unwrap(self.model), "set_position"):
-                unwrap(self.model).set_position(position)
+                unwrap(self.model).set_position(position, self.length)
             with synced(self.model, last=index == len(batches) - 1):
                 self._micro(batch, weights[index] if weights else None, lr, window)
 

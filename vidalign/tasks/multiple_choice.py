@@ -36,6 +36,7 @@ class MultipleChoice:
         chosen = scores.argmax(dim=1).tolist()
         uncertainty = None if result.uncertainty is None else result.uncertainty.float().cpu()
         answers = batch["answer_idx"].tolist()
+        kept = None if result.kept_positions is None else result.kept_positions.tolist()
         counts = batch["num_options"].tolist() if "num_options" in batch else [scores.shape[1]] * len(scores)
         records = []
         for row, uid in enumerate(batch["uid"]):
@@ -49,6 +50,7 @@ class MultipleChoice:
                     pred_idx=chosen[row],
                     scores=tuple(own.tolist()) if sound else None,
                     uncertainty=None if uncertainty is None else _finite(uncertainty[row, chosen[row]].item()),
+                    kept_positions=None if kept is None else tuple(kept[row]),
                 )
             )
         return records
