@@ -98,7 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     one = commands.add_parser("list", help="what a config can name: models, datasets, tasks, runners, schedules")
-    one.add_argument("kind", nargs="?", help="only one kind, e.g. models")
+    one.add_argument("kind", nargs="?", help="only one kind, e.g. models; benchmarks: what lies under --data-root")
+    one.add_argument("--data-root", default="data", help="paths.data_root of your configs (default data)")
     one.add_argument("--plugins", nargs="*", default=[], metavar="MODULE", help="modules or .py files to import first")
     one.set_defaults(run=_list)
 
@@ -153,6 +154,13 @@ def _list(given: argparse.Namespace) -> None:
     from vidalign.config.explain import listing
 
     _import_plugins(given.plugins)
+    if given.kind in ("benchmark", "benchmarks"):
+        from pathlib import Path
+
+        from vidalign.runners.prepare import benchmarks
+
+        print(benchmarks(Path(given.data_root)))
+        return
     print(listing(given.kind))
 
 

@@ -10,6 +10,7 @@ import pytest
 from test_sets_open_qa import put, read
 
 from vidalign.common.errors import DataError
+from vidalign.data.sets.own_data import FIELDS
 from vidalign.runners.annotations import read_annotations
 
 
@@ -186,3 +187,10 @@ def test_own_data_mistakes_are_named(change: dict, words: str, tmp_path: Path) -
     with pytest.raises(DataError, match=words) as caught:
         read(tmp_path, "own_data")
     assert "line 2" in str(caught.value) or "val.jsonl" in str(caught.value)
+
+
+def test_the_template_is_valid(repository: Path) -> None:
+    samples = read(repository / "data_prep/own_data_template.jsonl", "own_data")
+    assert len(samples) == 8 and {sample.task for sample in samples} >= {"mc_qa", "moment", "entailment"}
+    page = (repository / "docs/own_data.md").read_text()
+    assert all(f"`{name}`" in page for name in FIELDS if name != "clip_len")

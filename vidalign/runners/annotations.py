@@ -53,7 +53,9 @@ def read_annotations(
         raise ConfigError(f"dataset {name!r} has no annotation files: {DATASETS.entry(name).summary}")
     if not place.exists():
         raise DataError(f"{place} does not exist")
-    found = cls.find(place, split)
+    found = [
+        one for one in cls.find(place, split) if all((settings or {}).get(k, v) == v for k, v in one.settings.items())
+    ]
     if not found:
         wanted = f" of split {split!r}" if split else ""
         known = ", ".join(cls.patterns)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from vidalign.common import dist
 from vidalign.common.errors import DataError
-from vidalign.common.io import atomic_write, write_json
+from vidalign.common.io import atomic_write
 from vidalign.common.output import to_device
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.runners.distributed import gather_objects, unwrap
 from vidalign.runners.eval_parts import PartFiles, cannot_write
 from vidalign.scoring.match import exactly_one_each
-from vidalign.scoring.submission import submission
+from vidalign.scoring.submission import write_submission
 
 if TYPE_CHECKING:
     import torch
@@ -82,8 +82,8 @@ def evaluate(
             records = [by_uid[sample.uid] for sample in eval_set.samples]
             _write(path, records)
             if eval_set.info.submission and any(sample.answer_idx is None for sample in eval_set.samples):
-                content = submission(eval_set.info.submission, records, eval_set.samples)
-                write_json(path.with_name(f"{path.stem}_submission.json"), content)
+                rule, samples = eval_set.info.submission, eval_set.samples
+                write_submission(rule, records, samples, folder=path.parent, split=eval_set.split)
             outcome = records, task.metrics(records, eval_set.samples, eval_set.info)
         except OSError as error:
             outcome = cannot_write(path, error)

@@ -15,6 +15,7 @@ from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.registry import TASKS, resolve
 from vidalign.runners.annotations import ReadSplit, dataset_name, read_annotations
 from vidalign.scoring.official import FORMATS, Format, read_predictions
+from vidalign.scoring.submission import write_submission
 
 Metrics = Callable[[Sequence[Record], Sequence[Sample], DatasetInfo], Mapping[str, Any]]
 # Sample.task -> its metrics, or the name of the registered task that has them.
@@ -64,9 +65,11 @@ def score(
     annotations: Path | str,
     split: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    submission: Path | str | None = None,
 ) -> Score:
     """Score a file of our records or an official prediction file.
 
+    submission: a folder; the file that the benchmark's server takes is written into it.
     The split of a folder is the one that the records name, or the one whose ids fit; DataError where none does.
     """
     name, path = dataset_name(dataset), Path(predictions)
@@ -78,9 +81,14 @@ def score(
         samples = read.samples
         try:
             records, form = read_predictions(path, samples, dataset=name)
-            return _scored(name, read, _renamed(records, samples), form)
+            records = _renamed(records, samples)
+            found = _scored(name, read, records, form)
         except DataError as error:
             problems.append(error)
+            continue
+        if submission is not None:
+            _submit(read, records, Path(submission))
+        return found
     raise problems[0]
 
 
@@ -112,6 +120,13 @@ def _scored(name: str, read: ReadSplit, records: list[Record], form: str) -> Sco
     official = numbers(records, read.samples) if numbers is not None and labelled else None
     headline = "mse" if variant == "tgif_qa/count" else info.headline
     return Score(name, read.found.split, form, headline, metrics, official)
+
+
+def _submit(read: ReadSplit, records: Sequence[Record], folder: Path) -> None:
+    rule = read.builder.info.submission
+    if rule is None:
+        raise ConfigError(f"{read.builder.info.name} has no server that takes predictions")
+    write_submission(rule, records, read.samples, folder=folder, split=read.found.split)
 
 
 def _metrics(task: str, path: str | None) -> Metrics:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vidalign.common.errors import ConfigError, unknown
+from vidalign.common.io import atomic_write, json_line, write_json
 from vidalign.common.record import Record
 from vidalign.common.sample import Sample
 
@@ -35,10 +37,28 @@ def qvhighlights(records: Sequence[Record], samples: Sequence[Sample]) -> list[d
     return rows
 
 
+def vlep(records: Sequence[Record], samples: Sequence[Sample]) -> list[dict[str, int]]:
+    """VLEP: lines {"example_id", "pred_ans"}."""
+    return [{"example_id": int(native), "pred_ans": index} for native, index in answer_index(records, samples).items()]
+
+
+def star(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, list[dict[str, Any]]]:
+    """STAR: {category: [{"question_id", "answer": index}]}."""
+    categories: dict[str, list[dict[str, Any]]] = {sample.qtype or "": [] for sample in samples}
+    for native, index in answer_index(records, samples).items():
+        categories[native.partition("_")[0]].append({"question_id": native, "answer": index})
+    return categories
+
+
 RULES: Mapping[str, Callable[[Sequence[Record], Sequence[Sample]], Any]] = {
     "answer_index": answer_index,
     "qvhighlights": qvhighlights,
+    "vlep": vlep,
+    "star": star,
 }
+# The rules whose servers want one JSON object per line, and the file names that they want.
+LINES = ("qvhighlights", "vlep")
+NAMES: Mapping[str, str] = {"qvhighlights": "hl_{split}_submission.jsonl", "vlep": "vlep_{split}_submission.jsonl"}
 
 
 def submission(rule: str, records: Sequence[Record], samples: Sequence[Sample]) -> Any:
@@ -46,3 +66,18 @@ def submission(rule: str, records: Sequence[Record], samples: Sequence[Sample]) 
     if rule not in RULES:
         raise ConfigError(unknown("submission rule", rule, RULES))
     return RULES[rule](records, samples)
+
+
+def write_submission(
+    rule: str, records: Sequence[Record], samples: Sequence[Sample], *, folder: Path, split: str
+) -> Path:
+    """Write the file that the benchmark's server takes, under the name it wants; returns its path."""
+    content = submission(rule, records, samples)
+    named = "dev" if rule == "vlep" and split == "val" else split
+    path = folder / NAMES.get(rule, "{split}_submission.json").format(split=named)
+    if rule in LINES:
+        with atomic_write(path) as file:
+            file.writelines(json_line(row) + "\n" for row in content)
+    else:
+        write_json(path, content)
+    return path

@@ -24,6 +24,7 @@ class Star(AnnotationBuilder):
         name="star",
         task="mc_qa",
         groups={name: (name,) for name in _TYPES},
+        submission="star",
         expected_counts={"train": 45731, "val": 7098, "test": 7377},
     )
     patterns = ("STAR_{split}.json",)

@@ -24,6 +24,7 @@ class Tvqa(AnnotationBuilder):
         name="tvqa",
         task="mc_qa",
         dialogue="tvqa",
+        submission="answer_index",
         feature_fps=3.0,
         expected_counts={"train": 122039, "val": 15253, "test_public": 7623},
     )

@@ -22,6 +22,7 @@ class Vlep(AnnotationBuilder):
         name="vlep",
         task="mc_qa",
         dialogue="vlep",
+        submission="vlep",
         expected_counts={"train": 20142, "val": 4392, "dev": 4392, "test": 4192},
     )
 

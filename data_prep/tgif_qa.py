@@ -1,0 +1,25 @@
+"""tgif_qa: the official files -> unified JSON Lines; counts checked, media scanned. `--help` says how.
+
+python data_prep/tgif_qa.py --convert GIFS     every *.gif of a folder -> *.mp4 beside it, since decord reads no GIF
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package of this checkout, installed or not
+
+from vidalign.media.video_gif import convert_folder
+from vidalign.runners.prepare import main
+
+
+def convert(folder: str) -> int:
+    """Convert and tell; 1 when a file failed."""
+    made, failed = convert_folder(Path(folder))
+    print(f"converted {made}, failed {len(failed)}")
+    print("".join(f"  {name}: {reason}\n" for name, reason in failed.items()), end="")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    wanted = len(sys.argv) == 3 and sys.argv[1] == "--convert"
+    sys.exit(convert(sys.argv[2]) if wanted else main("tgif_qa"))

@@ -1,0 +1,77 @@
+"""data_prep scripts, `vidalign list benchmarks`, GIF conversion."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vidalign.cli import main
+from vidalign.common.sample import read_samples
+from vidalign.data.sets.base import AnnotationBuilder
+from vidalign.media.video_gif import convert_folder
+from vidalign.registry import DATASETS
+from vidalign.runners.prepare import main as prepare
+
+ROW = '{"example_id": 7, "vid_name": "a_ep", "ts": [1, 2], "events": ["x", "y"], "answer": 1}\n'
+
+
+def test_every_benchmark_has_its_script(repository: Path) -> None:
+    for name in DATASETS:
+        script = repository / "data_prep" / f"{name}.py"
+        if issubclass(DATASETS.load(name), AnnotationBuilder) and name != "clips":
+            assert f'main("{name}")' in script.read_text(), script
+
+
+def test_a_script_runs(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "vlep_dev_release.jsonl").write_text(ROW + ROW.replace("7", "8").replace("a_ep", "b_ep"))
+    command = [sys.executable, "data_prep/vlep.py", str(tmp_path), "--output", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 0 and "2 rows, the published file has 4392" in done.stderr, done.stderr
+    assert [sample.uid for sample in read_samples(tmp_path / "out/val.jsonl")] == ["vlep/val/7", "vlep/val/8"]
+    facts = json.loads((tmp_path / "out/prepared.json").read_text())["splits"][0]
+    assert (facts["samples"], facts["published"], facts["left_out"]) == (2, 4392, [])
+    failed = subprocess.run([*command, "--check"], cwd=repository, capture_output=True, text=True)
+    assert failed.returncode == 2 and failed.stderr.startswith("error: vlep/val: 2 rows")
+
+
+def test_media_are_scanned(tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "videos").mkdir()
+    shutil.copy(shared / "data/videos/video_90.mov", tmp_path / "videos/a.mov")
+    (tmp_path / "vlep_dev_release.jsonl").write_text(ROW + ROW.replace("7", "8").replace("a_ep", "b_ep"))
+    assert prepare("vlep", [str(tmp_path), "--media", str(tmp_path / "videos"), "--workers", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert (tmp_path / "videos/vidalign-manifest.jsonl").is_file()
+    line = [line for line in shown.splitlines() if line.startswith("val ")][-1]
+    assert line.split() == ["val", "2", "1", "0", "0", "1"], "one there, one missing; suffixes are tried"
+
+
+def test_list_benchmarks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "vlep").mkdir()
+    (tmp_path / "vlep/vlep_dev_release.jsonl").write_text(ROW)
+    (tmp_path / "vlep/clipvitl14.pth").touch()
+    (tmp_path / "star").mkdir()
+    assert main(["list", "benchmarks", "--data-root", str(tmp_path)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert "found: val (clipvitl14.pth)" in lines["vlep"]
+    assert "missing: no annotation file (STAR_{split}.json)" in lines["star"] and "no folder" in lines["tvqa"]
+
+
+def test_gifs_become_mp4(tmp_path: Path, repository: Path) -> None:
+    pytest.importorskip("av")
+    image = pytest.importorskip("PIL.Image")
+    frames = [image.new("RGB", (33, 20), (value, 0, 255 - value)) for value in (0, 120, 255)]
+    frames[0].save(tmp_path / "g.gif", save_all=True, append_images=frames[1:], duration=100)
+    (tmp_path / "broken.gif").write_bytes(b"GIF89a")
+    made, failed = convert_folder(tmp_path)
+    assert made == 1 and list(failed) == ["broken.gif"] and convert_folder(tmp_path)[0] == 0
+    from vidalign.media.video import open_video
+
+    with open_video(tmp_path / "g.mp4", decoder="decord") as video:
+        assert video.num_frames == 3 and video.frames([0]).shape == (1, 20, 34, 3)
+    done = subprocess.run([sys.executable, "data_prep/tgif_qa.py", "--convert", str(tmp_path)], cwd=repository)
+    assert done.returncode == 1
