@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vidalign.common.options import option
+from vidalign.common.paths import missing
 
 
 @dataclass
@@ -12,3 +13,42 @@ class MultipleChoiceConfig:
     """Choose one of the options by its score."""
 
     name: str = option("multiple_choice", "registry name")
+
+
+@dataclass
+class GenerationConfig:
+    """How a model speaks. Prompts, banned words and stop rule are the model's own."""
+
+    max_new_tokens: int | None = option(None, "longest answer in tokens; null: the model's own, as published", low=1)
+    num_beams: int = option(1, "1: the likeliest token at every step; more: beam search", low=1)
+
+
+@dataclass
+class CaptioningConfig:
+    """Say what a video shows."""
+
+    name: str = option("captioning", "registry name")
+    generation: GenerationConfig = option(GenerationConfig, "how the model speaks")
+    meteor: bool = option(True, "compute METEOR where Java and its program are there; takes half a minute")
+    meteor_jar: str | None = option(None, "path of meteor-1.5.jar; null: the one that pycocoevalcap brings")
+
+    def missing_files(self) -> list[tuple[str, str]]:
+        """The program, when it is not where the config says: (key, sentence)."""
+        text = None if self.meteor_jar is None else missing(self.meteor_jar)
+        return [("meteor_jar", f"{text} Give the path of meteor-1.5.jar, or null.")] if text else []
+
+
+@dataclass
+class OpenEndedConfig:
+    """Answer questions in the model's own words."""
+
+    name: str = option("open_ended", "registry name")
+    generation: GenerationConfig = option(GenerationConfig, "how the model speaks")
+
+
+@dataclass
+class MVBenchConfig:
+    """Choose an option by writing its letter, as the official MVBench evaluation reads it."""
+
+    name: str = option("mvbench", "registry name")
+    generation: GenerationConfig = option(GenerationConfig, "how the model speaks")
