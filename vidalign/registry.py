@@ -161,6 +161,20 @@ DATASETS = Registry(
             f"{_SETS}.own_data:OwnDataConfig",
             "your own rows as JSON Lines, docs/own_data.md",
         ),
+        "conversations": Entry(
+            f"{_SETS}.conversations:Conversations",
+            f"{_SETS}.config:ConversationConfig",
+            "conversations in LLaVA's form (json), videos, pictures and text",
+        ),
+        "valley": Entry(
+            f"{_SETS}.conversations:Valley", f"{_SETS}.config:ConversationConfig", "Valley-702k conversations (json)"
+        ),
+        "videochatgpt_tune": Entry(
+            f"{_SETS}.conversations:VideoChatGPTTune",
+            f"{_SETS}.config:ConversationConfig",
+            "Video-ChatGPT-100k conversations (json)",
+        ),
+        "clips_qa": Entry(f"{_SETS}.clips_qa:ClipsQA", _DATASET, "hand-written open-ended questions over real videos"),
         "video_chatgpt": Entry(
             f"{_SETS}.video_chatgpt:VideoChatGPT", _DATASET, "Video-ChatGPT's generative benchmark (json)"
         ),
@@ -194,6 +208,18 @@ TASKS = Registry(
             "choose one of the options by its score",
             needs="score_options",
         ),
+        "captioning": Entry(
+            "vidalign.tasks.captioning:Captioning",
+            "vidalign.tasks.config:CaptioningConfig",
+            "say what a video shows; BLEU, METEOR, ROUGE-L, CIDEr",
+            needs="generate",
+        ),
+        "open_ended": Entry(
+            "vidalign.tasks.open_ended:OpenEnded",
+            "vidalign.tasks.config:OpenEndedConfig",
+            "answer questions in the model's own words",
+            needs="generate",
+        ),
     },
 )
 RUNNERS = Registry(
@@ -224,4 +250,17 @@ SCHEDULES = Registry(
         ),
     },
 )
-ALL = (MODELS, DATASETS, TASKS, RUNNERS, SCHEDULES)
+_JUDGES = "vidalign.runners.judges"
+JUDGES = Registry(
+    "judge",
+    {
+        "exact": Entry(f"{_JUDGES}:exact", None, "the same words as the reference answer, offline"),
+        "contained": Entry(
+            f"{_JUDGES}:contains", None, "the reference answer's words somewhere in the answer, offline"
+        ),
+        "recorded": Entry(f"{_JUDGES}:recorded", None, "replies of a judge kept earlier (jsonl)"),
+        "http": Entry(f"{_JUDGES}:http", None, "a chat model behind an OpenAI-compatible endpoint"),
+        "local": Entry(f"{_JUDGES}:local", None, "a Hugging Face chat model on this machine"),
+    },
+)
+ALL = (MODELS, DATASETS, TASKS, RUNNERS, SCHEDULES, JUDGES)

@@ -84,8 +84,18 @@ class RunConfig:
     activation_checkpointing: str = option(
         "none", "recompute activations in the backward pass", choices=("none", "torch", "fairscale")
     )
+    parallel: str = option(
+        "ddp",
+        "several processes: ddp keeps the whole model in each, fsdp shards parameters and optimizer (FSDP2)",
+        choices=("ddp", "fsdp"),
+    )
     compile: bool = option(False, "torch.compile the model")
     find_unused_parameters: bool = option(False, "DDP: some trained parameters get no gradient in some steps")
+    sampler: str = option(
+        "shuffle",
+        "shuffle, or length_grouped: batches of texts of similar length, videos apart (LLaVA)",
+        choices=("shuffle", "length_grouped"),
+    )
     num_workers: int = option(2, "loader processes per GPU", low=0)
     eval_every_epochs: int = option(1, "evaluate after every so many epochs; 0: only at the end", low=0)
     eval_before_training: bool = option(False, "evaluate once before the first step")

@@ -62,7 +62,8 @@ class Model(Protocol):
     """The contract of every registered model class (an nn.Module).
 
     Optional: `checkpoint_blocks() -> list of modules` for activation checkpointing; `trained_parameters() -> dict` when
-    names or order in optimizer states are not those of the module; `uses_autocast = True` for models that want the
+    names or order in optimizer states are not those of the module; `learning_rate_factors() -> dict` of factors on the
+    run's rate by parameter name; `uses_autocast = True` for models that want the
     runner's autocast instead of casting inside; `set_loss_norm(name)` when a loss is no plain mean over items unless
     told so (`loss_norm: tokens`). Under `torch.device("meta")` from_config builds shapes only (dry run).
     """

@@ -16,13 +16,14 @@ from vidalign.common import dist
 from vidalign.common.errors import CheckpointError, ConfigError
 from vidalign.config.schema import ScheduleConfig
 from vidalign.data.dataset import SampleDataset, repeated_share
+from vidalign.data.length_sampler import LengthGroupedSampler, signed_length
 from vidalign.data.loader import Loader, make_loader
 from vidalign.data.sampler import EvalSampler, TrainSampler
 from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
 from vidalign.media.load import MediaLoader
 from vidalign.media.manifest import Manifest, find_manifest
-from vidalign.registry import DATASETS, MODELS, SCHEDULES, TASKS
+from vidalign.registry import DATASETS, JUDGES, MODELS, SCHEDULES, TASKS
 from vidalign.runners.evaluate import EvalSet
 from vidalign.runners.extract import features_for
 from vidalign.runners.optim import learning_rate, samples_per_step
@@ -93,7 +94,11 @@ def build_task(experiment: Experiment) -> Any:
             f"task.name: {experiment.task.name} asks for {entry.needs}, which {experiment.model.arch} cannot do; "
             f"models that can: {', '.join(able) or '(none)'}"
         )
-    return TASKS.load(experiment.task.name)(experiment.task)
+    task = TASKS.load(experiment.task.name)(experiment.task)
+    judge = getattr(experiment.task, "judge", None)
+    if judge is not None:
+        task.judge = JUDGES.load(judge.name)(judge)
+    return task
 
 
 class JointDataset:
@@ -160,14 +165,16 @@ class DataRoom:
             raise ConfigError("datasets: none has a `train` split, nothing to train on; use evaluate.py or name one")
         parts = [self.dataset(name, self.experiment.datasets[name].train, train=True)[0] for name in names]
         joint = parts[0] if len(parts) == 1 else JointDataset(parts)
-        sampler = TrainSampler(
-            len(joint),
-            batch_size=run.batch_size_per_gpu,
-            seed=run.seed,
-            rank=dist.rank(),
-            world=dist.world_size(),
-        )
-        return self._loader(joint, sampler)
+        shared = {
+            "batch_size": run.batch_size_per_gpu,
+            "seed": run.seed,
+            "rank": dist.rank(),
+            "world": dist.world_size(),
+        }
+        if run.sampler == "length_grouped":
+            lengths = [signed_length(sample) for part in parts for sample in part.samples]
+            return self._loader(joint, LengthGroupedSampler(lengths, **shared))
+        return self._loader(joint, TrainSampler(len(joint), **shared))
 
     def eval_sets(self) -> list[EvalSet]:
         """One per dataset with an `eval` split, in the config's order."""

@@ -58,8 +58,17 @@ def is_decayed(name: str, parameter: nn.Parameter, *, rule: str) -> bool:
     return parameter.ndim >= 2 and not any(part in name for part in ("bias", "ln", "bn"))
 
 
-def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, *, lr: float) -> Optimizer:
+def build_optimizer(
+    parameters: Mapping[str, nn.Parameter],
+    config: OptimizerConfig,
+    *,
+    lr: float,
+    factors: Mapping[str, float] | None = None,
+) -> Optimizer:
     """Every trained parameter in one group, or in two: decayed and not (`no_decay`).
+
+    factors: parameter -> factor on the learning rate, from models whose parts have rates of their own; each factor
+    makes groups of its own (`set_rate`).
 
     Kept: without a rule the decay acts on all of them, gates and embeddings included; in BoViLA all have two dimensions
     or more, for which the official grouping decays everything. [golden: train_two_epochs]
@@ -74,6 +83,8 @@ def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerCon
         spared = [one for one in named if not is_decayed(*one, rule=config.no_decay)]
         named = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
         named = [group for group in named if group["params"]]
+    if factors and set(factors.values()) != {1.0}:
+        named = _by_factor(named if config.no_decay != "none" else [{"params": named}], factors)
     if config.name == "sgd":
         return torch.optim.SGD(named, lr=lr, weight_decay=config.weight_decay)
     if len(config.betas) != 2:
@@ -82,6 +93,16 @@ def build_optimizer(parameters: Mapping[str, nn.Parameter], config: OptimizerCon
     return torch.optim.AdamW(
         named, lr=lr, betas=tuple(config.betas), eps=config.eps, weight_decay=config.weight_decay, fused=on_gpu or None
     )
+
+
+def _by_factor(groups: list[dict], factors: Mapping[str, float]) -> list[dict]:
+    """Groups of named parameters split by the parameters' factors."""
+    split = []
+    for group in groups:
+        for factor in sorted({factors[name] for name, _ in group["params"]}):
+            own = [(name, parameter) for name, parameter in group["params"] if factors[name] == factor]
+            split.append({**group, "params": own, "lr_scale": factor})
+    return split
 
 
 def set_rate(optimizer: Optimizer, lr: float) -> None:

@@ -29,7 +29,8 @@ class Parts:
     def __init__(self, run: Any, model: nn.Module, loader: Any, *, device: torch.device) -> None:
         self.model, self.loader, self.device = model, loader, device
         # The loop sets the rate before every step.
-        self.optimizer: Optimizer = build_optimizer(trained_parameters(model), run.optimizer, lr=0.0)
+        factors = model.learning_rate_factors() if hasattr(model, "learning_rate_factors") else None
+        self.optimizer: Optimizer = build_optimizer(trained_parameters(model), run.optimizer, lr=0.0, factors=factors)
         self.scaler = _scaler(model) if run.precision == "fp16" else None
         # Gradients that wait for the next epoch's first step (run.accumulation "sum").
         self.carries = run.accumulation == "sum"

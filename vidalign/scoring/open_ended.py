@@ -49,7 +49,8 @@ def open_ended_metrics(
 ) -> dict[str, float | int]:
     """Metrics of one split: exact_match and contained_match with 95 % limits (_low, _high), per type and group.
 
-    One of several reference answers is enough. A failed record is wrong; `empty` counts usable records that say nothing;
+    One of several reference answers is enough. A failed record is wrong; `empty` counts usable records that say
+    nothing;
     a Sample without a known answer is not scored.
     """
     by_uid = exactly_one_each(records, samples)

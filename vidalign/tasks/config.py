@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vidalign.common.options import option
 from vidalign.common.paths import missing
+from vidalign.scoring.judge_config import JudgeConfig
 
 
 @dataclass
@@ -44,6 +45,7 @@ class OpenEndedConfig:
 
     name: str = option("open_ended", "registry name")
     generation: GenerationConfig = option(GenerationConfig, "how the model speaks")
+    judge: JudgeConfig | None = option(None, "who judges the answers beside exact and contained match; null: nobody")
 
 
 @dataclass

@@ -42,8 +42,9 @@ class ChatTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids` without special tokens."""
-        return self.tokenizer.decode([one for one in ids if one not in SPECIALS.values()])
+        """Text of `ids` without special tokens, and without ids for which there is no piece (a larger token table)."""
+        known = (one for one in ids if one not in SPECIALS.values() and one < self.vocab_size)
+        return self.tokenizer.decode(list(known))
 
     def _continued(self, chunk: str) -> list[int]:
         """A chunk that begins the text (marked by "▁") or follows a special token: there without a blank of its own."""

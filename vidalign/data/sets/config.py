@@ -74,3 +74,12 @@ class DatasetConfig:
             if value is not None and (text := missing(Path(self.root) / value, folder=folder)):
                 found.append((name, f"{text} Correct the path (it is relative to root)."))
         return found
+
+
+@dataclass
+class ConversationConfig(DatasetConfig):
+    """Conversations to train on."""
+
+    share: float = option(
+        1.0, "take only the first so much of the rows after one seeded shuffle (stage one: half)", low=0.0, high=1.0
+    )

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidalign.backbones.decoder import greedy_after_prefix, hidden_states, set_attention
+from vidalign.common.errors import ConfigError
 from vidalign.common.output import Output
 from vidalign.common.sample import DatasetInfo
 from vidalign.media.spec import MediaSpec
@@ -151,8 +152,13 @@ class VideoPanda(nn.Module):
         return counts | ({"alignment": plan["align_frames"]} if self.teacher is not None else {})
 
     @torch.no_grad()
-    def generate(self, batch: dict[str, Any], *, max_new_tokens: int | None = None) -> list[str]:
-        """Greedy answers. The visual prefix of a clip is computed once for all its questions in the batch."""
+    def generate(self, batch: dict[str, Any], *, max_new_tokens: int | None = None, num_beams: int = 1) -> list[str]:
+        """Greedy answers, as published; beams are a ConfigError.
+
+        The visual prefix of a clip is computed once for all its questions in the batch.
+        """
+        if num_beams != 1:
+            raise ConfigError(f"task.generation.num_beams: {num_beams}, but Video-Panda answers greedily; set it to 1")
         made = self.generate_ids(batch, max_new_tokens=max_new_tokens)
         tokenizer = batch["tokenizer"]
         return [tokenizer.decode(ids).strip().removesuffix("</s>").strip() for ids in made]

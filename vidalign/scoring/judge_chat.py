@@ -1,0 +1,116 @@
+"""A chat model as a judge: asked a bounded number of times, every reply kept, resumable.
+
+Changed: the official loop asks for an unreadable reply for ever; here an item stays unparsed after so many attempts,
+and is counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vidalign.common.errors import DataError
+from vidalign.common.io import append_jsonl, content_key
+from vidalign.scoring.judge import Item, Verdict, read_verdict
+
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back of one request: the text, and what the endpoint says about itself (its exact model)."""
+
+    text: str
+    source: str | None = None
+
+
+class ReplyStore:
+    """All replies of one judge in a JSON Lines file: uid, key (of model and prompt), reply, source.
+
+    A line is on disk before the next request, so a broken-off judgement goes on where it stopped; a torn last line is
+    passed over.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.replies: dict[str, list[str]] = {}
+        for row in self._rows():
+            self.replies.setdefault(row["key"], []).append(row["reply"])
+
+    def add(self, item: Item, key: str, reply: Reply) -> None:
+        """Keep a reply."""
+        append_jsonl(
+            self.path,
+            [{"uid": item.uid, "protocol": item.protocol, "key": key, "reply": reply.text, "source": reply.source}],
+        )
+        self.replies.setdefault(key, []).append(reply.text)
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        if not self.path.is_file():
+            return
+        lines = self.path.read_text(encoding="utf-8").split("\n")
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line) if line else None
+                if row is not None:
+                    yield {"key": str(row["key"]), "reply": str(row["reply"])}
+            except (ValueError, KeyError, TypeError) as error:
+                if number >= len(lines) - 1:
+                    return
+                raise DataError(f"{self.path}:{number}: not a kept reply: {error}; remove the line") from error
+
+
+class ChatJudge:
+    """Judges with `ask(messages) -> Reply`. name: of the model; attempts: requests per item over all runs."""
+
+    def __init__(
+        self,
+        name: str,
+        ask: Callable[[Messages], Reply],
+        *,
+        store: ReplyStore,
+        attempts: int = 3,
+        parallel: int = 1,
+        lenient: bool = False,
+    ) -> None:
+        self.name = f"{name}-lenient" if lenient else name
+        self.model, self.ask, self.store = name, ask, store
+        self.attempts, self.parallel, self.lenient = attempts, parallel, lenient
+
+    def judge(self, items: Sequence[Item]) -> list[Verdict]:
+        """One verdict per item, in order; items that were judged before are not asked again."""
+        keys = [self.key(item) for item in items]
+        for _ in range(self.attempts):
+            open_items = {key: item for key, item in zip(keys, items, strict=True) if self._is_open(key, item)}
+            if not open_items:
+                break
+            self._round(open_items)
+        return [self._verdict(item, self.store.replies.get(key, [])) for key, item in zip(keys, items, strict=True)]
+
+    def key(self, item: Item) -> str:
+        """Of the model and everything it is told."""
+        return content_key(self.model, item.messages)
+
+    def _round(self, items: dict[str, Item]) -> None:
+        with ThreadPoolExecutor(self.parallel) as pool:
+            asked = [(key, item, pool.submit(self.ask, item.messages)) for key, item in items.items()]
+            try:
+                for key, item, future in asked:
+                    self.store.add(item, key, future.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _is_open(self, key: str, item: Item) -> bool:
+        given = self.store.replies.get(key, [])
+        return len(given) < self.attempts and not self._verdict(item, given).parsed
+
+    def _verdict(self, item: Item, replies: Sequence[str]) -> Verdict:
+        """Of the first reply that can be read, of the last one where none can."""
+        verdicts = [read_verdict(item.uid, one, protocol=item.protocol, lenient=self.lenient) for one in replies]
+        read = (verdict for verdict in verdicts if verdict.parsed)
+        return next(read, verdicts[-1] if verdicts else Verdict(item.uid))
