@@ -195,11 +195,11 @@ def test_a_missing_config_names_its_neighbour(tmp_path):
 def test_a_task_that_the_model_cannot_do(tmp_path, monkeypatch):
     from vidalign import registry
 
-    entry = registry.Entry("x:Y", "vidalign.tasks.config:MultipleChoiceConfig", needs="generate")
+    entry = registry.Entry("x:Y", "vidalign.tasks.config:MultipleChoiceConfig", needs="sing")
     monkeypatch.setitem(registry.TASKS._table, "describe", entry)
     path = write(tmp_path, GOOD.replace("name: multiple_choice", "name: describe"))
     told = message(path)
-    assert f"{path}:{line_of(GOOD, 'task:')}: task.name = 'describe': this task needs `generate`" in told
+    assert f"{path}:{line_of(GOOD, 'task:')}: task.name = 'describe': this task needs `sing`" in told
     assert "Models that have it: none. Tasks for 'bovila': multiple_choice." in told and "Choose another" in told
 
 
