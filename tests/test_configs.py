@@ -32,7 +32,7 @@ REST = {
 
 def loaded(system, benchmark, purpose, *options):
     path = REPOSITORY / "configs" / system / f"{benchmark}_{purpose}.yaml"
-    given = ["run.checkpoint=x.pth"] if purpose in ("eval", "zeroshot") and not benchmark.startswith("clips") else []
+    given = ["run.checkpoint=x.pth"] if purpose in ("eval", "zeroshot") and not benchmark.startswith("clip") else []
     return load(path, [*given, *options], purpose="train" if purpose in ("train", *STAGES) else "evaluate")
 
 

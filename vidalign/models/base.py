@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # ability name -> what it promises; a task names the one it needs
 ABILITIES = {
     "score_options": "score_options(batch) -> OptionScores",
-    "generate": "generate(batch, max_new_tokens=...) -> list[str]",
+    "generate": "generate(batch, *, max_new_tokens=None, num_beams=1) -> list[str]; None: the model's own length",
     "embed_video": "embed_video(batch) -> Tensor (B, D)",
     "embed_text": "embed_text(batch) -> Tensor (B, D)",
     "classify": "classify(batch) -> Tensor (B, C)",
@@ -61,11 +61,13 @@ class Processor(Protocol):
 class Model(Protocol):
     """The contract of every registered model class (an nn.Module).
 
-    Optional: `checkpoint_blocks() -> list of modules` for activation checkpointing; `trained_parameters() -> dict` when
-    names or order in optimizer states are not those of the module; `learning_rate_factors() -> dict` of factors on the
-    run's rate by parameter name; `uses_autocast = True` for models that want the
-    runner's autocast instead of casting inside; `set_loss_norm(name)` when a loss is no plain mean over items unless
-    told so (`loss_norm: tokens`). Under `torch.device("meta")` from_config builds shapes only (dry run).
+    Optional: `checkpoint_blocks() -> list of modules` for activation checkpointing; `trained_parameters() -> dict`
+    when names or order in optimizer states are not those of the module; `learning_rate_factors() -> dict` of
+    factors on the run's rate by parameter name; `uses_autocast = True` for models that want the runner's autocast
+    instead of casting inside; `set_loss_norm(name)` when a loss is no plain mean over items unless told so
+    (`loss_norm: tokens`); `batches_by_ability = True` for a model whose batches differ by what is asked of it: its
+    `processor` is then given `ability=`, the one that the task needs. Under `torch.device("meta")` from_config
+    builds shapes only (dry run).
     """
 
     abilities: ClassVar[frozenset[str]]

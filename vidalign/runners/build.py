@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from vidalign.common.sample import DatasetInfo
     from vidalign.config.schema import Experiment
     from vidalign.media.spec import MediaSpec
 
@@ -101,6 +102,14 @@ def build_task(experiment: Experiment) -> Any:
     return task
 
 
+def build_processor(experiment: Experiment, model: nn.Module, info: DatasetInfo, *, train: bool) -> Any:
+    """The model's processor for one benchmark, told what the task will ask where that changes its batches."""
+    asked = {}
+    if getattr(model, "batches_by_ability", False):
+        asked["ability"] = TASKS.entry(experiment.task.name).needs
+    return model.processor(info, train=train, seed=experiment.run.seed, **asked)
+
+
 class JointDataset:
     """Several SampleDatasets one after the other, as one; batches may mix them.
 
@@ -154,7 +163,7 @@ class DataRoom:
             train=train,
             seed=self.experiment.run.seed,
         )
-        processor = self.model.processor(builder.info, train=train, seed=self.experiment.run.seed)
+        processor = build_processor(self.experiment, self.model, builder.info, train=train)
         return SampleDataset(samples, processor, media), builder
 
     def train_loader(self) -> Loader:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vidalign.common.errors import ConfigError
 from vidalign.media.features import FeatureStore
 from vidalign.registry import DATASETS, MODELS
-from vidalign.runners.build import build_schedule, build_task, frozen_dtype, load_weights
+from vidalign.runners.build import build_processor, build_schedule, build_task, frozen_dtype, load_weights
 from vidalign.runners.optim import count_parameters, trained_parameters
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def dry_run(experiment: Experiment) -> str:
     if experiment.run.checkpoint is not None:
         lines.append(f"checkpoint  {experiment.run.checkpoint}: fits")
     for name, config in experiment.datasets.items():
-        lines += _dataset_lines(name, config, model)
+        lines += _dataset_lines(experiment, name, config, model)
     if any(config.train for config in experiment.datasets.values()):
         run = experiment.run
         peak = build_schedule(experiment).keywords["peak"]
@@ -57,10 +57,10 @@ def meta_model(experiment: Experiment) -> nn.Module:
     return model
 
 
-def _dataset_lines(name: str, config: Any, model: nn.Module) -> list[str]:
+def _dataset_lines(experiment: Experiment, name: str, config: Any, model: nn.Module) -> list[str]:
     """One line per split: how many samples, how many of their videos have features or files."""
     builder = DATASETS.load(name)(config)
-    model.processor(builder.info, train=False, seed=0)  # the tokenizer opens and fits the language model
+    build_processor(experiment, model, builder.info, train=False)  # the tokenizer opens and fits the language model
     store = None
     if model.media_spec().kind == "features" and config.extract is None:
         if builder.feature_path is None:

@@ -50,8 +50,7 @@ def open_ended_metrics(
     """Metrics of one split: exact_match and contained_match with 95 % limits (_low, _high), per type and group.
 
     One of several reference answers is enough. A failed record is wrong; `empty` counts usable records that say
-    nothing;
-    a Sample without a known answer is not scored.
+    nothing; a Sample without a known answer is not scored.
     """
     by_uid = exactly_one_each(records, samples)
     scored = [sample for sample in samples if accepted_answers(sample)]

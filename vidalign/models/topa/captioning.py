@@ -1,4 +1,8 @@
-"""Prompts of TOPA's generating demos, and the caption in what comes back (official notebooks)."""
+"""Prompts with which TOPA speaks, and the caption or answer in what comes back.
+
+Captions and MVBench: the official notebooks. Open-ended questions: the wording that pre-alignment trains, no notebook
+has it.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,12 @@ from vidalign.text.prompt_texts import letter
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """One generating benchmark. before, after: the prompt around the video rows; no newline stands between.
+    """One way of speaking. before, after: the prompt around the video rows; no newline stands between.
 
-    lead: the generated part begins after its first occurrence, less `dropped`, and ends at the first full stop.
-    banned: ids that are never generated (Llama-2's `how` and `How`). memory: project onto the support memory.
+    steps: most tokens, where the run does not say. lead: the generated part begins after its first occurrence, less
+    `dropped`, and ends at the first `stop`; without a stop all of it counts. banned: words that are never generated.
+    ends: the end token ends the text too. newline: the token for it stands between video and text. memory: project onto
+    the support memory.
     """
 
     before: str
@@ -21,7 +27,11 @@ class Demo:
     steps: int
     lead: str
     dropped: str = ""
-    banned: tuple[int, ...] = ()
+    stop: str | None = "."
+    banned: tuple[str, ...] = ()
+    # Kept: the demos go on after an end token; decoding leaves it out and keeps what follows.
+    ends: bool = False
+    newline: bool = False
     memory: bool = True
 
 
@@ -31,7 +41,7 @@ DEMOS = {
         after="\nQuestion: Can you describe this video?\nAnswer: It is a video of",
         steps=10,
         lead="It is a video of",
-        banned=(920, 1128),
+        banned=("how", "How"),
     ),
     # Kept: Llama-3's wording with a Llama-2 model, and no memory, as the saved demo has it.
     "vatex": Demo(
@@ -42,7 +52,41 @@ DEMOS = {
         dropped="The video shows",
         memory=False,
     ),
+    "mvbench": Demo(
+        before="Instruction: Choose the correct answer based on the video and question.\nVideo:",
+        after="\n{block}Answer: The correct choice is (",
+        steps=2,
+        lead="The correct choice is ",
+        stop=None,
+    ),
+    "question": Demo(
+        before="Instruction: Predict the answer based on the video and question.\nVideo:",
+        after="{question}Answer:",
+        steps=20,
+        lead="Answer:",
+        stop="\n",
+        ends=True,
+        newline=True,
+    ),
 }
+CAPTION_PROMPTS = ("msrvtt", "vatex")
+
+
+def demo_of(task: str, *, dataset: str, caption_prompt: str | None = None) -> Demo:
+    """How the Samples of a benchmark are asked: `task` is theirs. Captions of other sets take MSR-VTT's wording."""
+    if task == "mc_qa":
+        return DEMOS["mvbench"]
+    if task == "open_qa":
+        return DEMOS["question"]
+    return DEMOS[caption_prompt or (dataset if dataset in CAPTION_PROMPTS else "msrvtt")]
+
+
+def spoken(text: str, demo: Demo) -> str:
+    """What was said after the prompt, in the decoded text of prompt and continuation; "" when the lead is missing."""
+    if demo.stop == ".":
+        return caption_of(text, demo)
+    said = text.partition(demo.lead)[2]
+    return (said if demo.stop is None else said.lstrip().partition(demo.stop)[0]).strip()
 
 
 def caption_of(text: str, demo: Demo) -> str:

@@ -65,6 +65,9 @@ class TOPAConfig(VideoLMConfig):
         choices=("letter", "text", "similarity"),
     )
     similarity: SimilarityConfig = option(SimilarityConfig, "how answers are compared with select: similarity")
+    caption_prompt: str | None = option(
+        None, "wording of caption prompts; null: the benchmark's own", choices=("msrvtt", "vatex")
+    )
     eval_max_seq_len: int | None = option(None, "longest row at evaluation; null: max_seq_len", low=16)
     video_start: str = option(
         "sample",

@@ -25,10 +25,12 @@ from vidalign.common.sample import DatasetInfo
 from vidalign.media.spec import MediaSpec
 from vidalign.models.base import OptionScores
 from vidalign.models.topa.cross_modal import SupportMemory
+from vidalign.models.topa.generation import Speaker, SpeakingProcessor
 from vidalign.models.topa.keys import load_released
 from vidalign.models.topa.plan import plan_training
-from vidalign.models.topa.processor import PromptProcessor, build_processor
+from vidalign.models.topa.processor import PromptProcessor, build_processor, tokenizer_of
 from vidalign.models.topa.projected import ProjectedVideos
+from vidalign.models.topa.prompts import video_end
 from vidalign.models.topa.similarity import similarity
 
 STREAMS = ("vqa", "caption")
@@ -37,7 +39,8 @@ STREAMS = ("vqa", "caption")
 class TOPA(nn.Module):
     """A batch of prompts and features -> losses "vqa" and "caption", of which one is 0 in every micro-batch."""
 
-    abilities: ClassVar[frozenset[str]] = frozenset({"score_options"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"score_options", "generate"})
+    batches_by_ability: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class TOPA(nn.Module):
         super().__init__()
         self.video_lm, self.config, self.memory, self.cache_dir = video_lm, config, memory, cache_dir
         kept = cache_dir / "topa" if cache_dir is not None else None
+        self._speaker: Speaker | None = None
         self.projected = ProjectedVideos(memory, kept) if memory is not None and config.memory.cache else memory
 
     @classmethod
@@ -73,8 +77,20 @@ class TOPA(nn.Module):
         """F rows of CLIP features, the official floor rule, zero rows when there are fewer."""
         return MediaSpec(kind="features", num_frames=self.config.num_frames, feature_dim=self.config.visual_dim)
 
-    def processor(self, info: DatasetInfo, *, train: bool, seed: int) -> PromptProcessor:
+    def processor(
+        self, info: DatasetInfo, *, train: bool, seed: int, ability: str = "score_options"
+    ) -> PromptProcessor | SpeakingProcessor:
         """Prompts of this model for one benchmark."""
+        if ability == "generate" and not train:
+            tokenizer = tokenizer_of(self.config, self.cache_dir)
+            return SpeakingProcessor(
+                tokenizer,
+                info=info,
+                num_frames=self.config.num_frames,
+                max_seq_len=self.config.eval_max_seq_len or self.config.max_seq_len,
+                newline_id=video_end(tokenizer),
+                caption_prompt=self.config.caption_prompt,
+            )
         return build_processor(self.config, info, train=train, seed=seed, cache_dir=self.cache_dir)
 
     def checkpoint_blocks(self) -> list[nn.Module]:
@@ -167,6 +183,17 @@ class TOPA(nn.Module):
             said_T = answer_T[answer_T != asked["end"]]
             scores[b, : len(options)] = similarity(self.video_lm.llm.embeddings, said_T, options)
         return scores
+
+    @torch.no_grad()
+    def generate(self, batch: dict[str, Any], *, max_new_tokens: int | None = None, num_beams: int = 1) -> list[str]:
+        """A caption, an answer, or the letter of an option, by what the benchmark asks."""
+        if self._speaker is None:
+            self._speaker = Speaker(tokenizer_of(self.config, self.cache_dir))
+        video_BFE = batch["video"]
+        video_BFE = self.video_input(video_BFE) if batch["demo"].memory else self._seen(video_BFE)
+        # Kept: normalised once more on the way, as in the demos; zero rows stay zero.
+        video_BFE = F.normalize(video_BFE, dim=-1)
+        return self._speaker.texts(self.video_lm, batch, video_BFE, steps=max_new_tokens, beams=num_beams)
 
     def export_state(self) -> dict[str, Tensor]:
         """The trained part under the released names."""

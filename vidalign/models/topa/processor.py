@@ -214,21 +214,25 @@ class PromptProcessor:
         return self.sample_rows.fit(row, "caption", sample)
 
 
-def build_processor(
-    config: Any, info: DatasetInfo, *, train: bool, seed: int, cache_dir: Path | str | None
-) -> PromptProcessor:
-    """From TOPAConfig. Without weights and tokenizer file the tiny tokenizer is taken (cache_dir)."""
+def tokenizer_of(config: Any, cache_dir: Path | str | None) -> Tokenizer:
+    """The language model's tokenizer. Without weights and tokenizer file the tiny one is taken (cache_dir)."""
     # Lazy: workers that only unpickle a processor need no language model.
     from vidalign.backbones.video_lm import find_tokenizer
 
-    tokenizer = open_tokenizer(
+    return open_tokenizer(
         find_tokenizer(config),
         cache_dir=cache_dir or "cache",
         size=config.size,
         pieces=SIZES[config.size].get("vocab_size"),
     )
+
+
+def build_processor(
+    config: Any, info: DatasetInfo, *, train: bool, seed: int, cache_dir: Path | str | None
+) -> PromptProcessor:
+    """From TOPAConfig."""
     return PromptProcessor(
-        tokenizer,
+        tokenizer_of(config, cache_dir),
         info=info,
         num_frames=config.num_frames,
         max_seq_len=config.max_seq_len if train else config.eval_max_seq_len or config.max_seq_len,

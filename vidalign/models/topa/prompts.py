@@ -16,6 +16,11 @@ _OTHER_STEM = "Answer: The answer is "
 _OTHER_STEM_SETS = ("star", "dramaqa", "vlep")
 
 
+def video_end(tokenizer: Tokenizer) -> int:
+    """The id that follows the video. Kept: a newline for Llama-2, ".\\n" for Llama-3."""
+    return tokenizer.encode(".\n")[0] if isinstance(tokenizer, Llama3Tokenizer) else tokenizer.newline_id
+
+
 def prompt_form(tokenizer: Tokenizer, *, dataset: str, dialogue: bool) -> PromptForm:
     """TVQA and VLEP (`dialogue`) always have the dialogue form, even when no dialogue is shown.
 
@@ -42,7 +47,7 @@ def prompt_form(tokenizer: Tokenizer, *, dataset: str, dialogue: bool) -> Prompt
         question_offset=1,
         # Kept: one too early, at the colon; nothing is trained on this stream, it only decides which rows are too long.
         video_offset=1,
-        newline_id=tokenizer.encode(".\n")[0] if is_llama3 else None,
+        newline_id=video_end(tokenizer) if is_llama3 else None,
         endings=("?", ".") if dataset == "egoschema" else ("?",),
     )
 

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# TOPA Llama-2 7B on MSR-VTT captions, zero-shot.
+#   [GPUS=4] bash run_scripts/topa/msrvtt_eval.sh run.checkpoint=FILE [key=value ...]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
+launch evaluate.py --cfg-path configs/topa/msrvtt_eval.yaml --options "$@"

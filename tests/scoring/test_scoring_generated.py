@@ -1,0 +1,83 @@
+"""Open-ended answers without a judge, and MVBench's two ways of matching."""
+
+import pytest
+
+from vidalign.common.record import Record
+from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.scoring.mvbench import chosen_option, loosely_right, mvbench_metrics
+from vidalign.scoring.open_ended import contained, exactly, normalized, open_ended_metrics
+
+
+def test_normalized():
+    assert normalized("It's a T-shirt, the 'red' one!") == ("it's", "t-shirt", "red", "one")
+    assert exactly("A frying pan.", "frying pan") and not exactly("pan", "frying pan")
+    assert contained("in the kitchen, I think", "Kitchen") and not contained("the kitchenette", "kitchen")
+    assert not exactly("", "") and not contained("anything", "the")
+
+
+def open_sample(uid, answers, qtype=None):
+    return Sample(uid=uid, dataset="x", split="val", task="open_qa", question="?", answers=answers, qtype=qtype)
+
+
+def test_open_ended_metrics():
+    info = DatasetInfo(name="x", task="open_qa", groups={"core": ("what", "who")})
+    samples = [
+        open_sample("1", ("dog", "puppy"), "what"),
+        open_sample("2", ("red",), "who"),
+        open_sample("3", (), "what"),
+        open_sample("4", ("cat",), "how"),
+    ]
+    records = [
+        Record(uid="1", pred_text="A puppy."),
+        Record(uid="2", pred_text="it is red"),
+        Record(uid="3", pred_text=""),
+        Record(uid="4", status="failed", reason="no file", pred_text="cat"),
+    ]
+    metrics = open_ended_metrics(records, samples, info)
+    assert metrics["exact_match"] == pytest.approx(1 / 3) and metrics["contained_match"] == pytest.approx(2 / 3)
+    assert metrics["exact_match_core"] == 0.5 and metrics["contained_match_core"] == 1.0
+    assert metrics["exact_match_how"] == 0.0 and 0 < metrics["exact_match_low"] < metrics["exact_match_high"] < 1
+    assert [metrics[key] for key in ("samples", "scored", "failed", "empty")] == [4, 3, 1, 1]
+    hidden = open_ended_metrics(records[2:3], samples[2:3], info)
+    assert hidden == {"samples": 1, "scored": 0, "failed": 0, "empty": 1}
+
+
+OPTIONS = ("a man", "the dog", "two", "(A)", "none of the above")
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        *(("(B)", 1), ("B.", 1), ("b", 1), ("(C) two", 2), ("C) whatever", 2), ("A", 0), ("B: the dog", 1)),
+        *(("the dog", 1), ("The dog.", 1), ("a man", 0), ("A man", 0), ("none of the above", 4)),
+        *(("", None), ("(", None), ("a woman", None), ("I think (B)", None), ("(F)", None), ("dog", None)),
+    ],
+)
+def test_strict_matching(text, index):
+    assert chosen_option(text, OPTIONS) == index
+
+
+def test_loose_matching_counts_nothing_as_right():
+    assert loosely_right("", "(B) x") and loosely_right("(", "(B) x") and loosely_right("B.", "(B) x")
+    assert not loosely_right("A", "(B) x") and not loosely_right("a man", "(B) a man")
+
+
+def test_mvbench_metrics():
+    def one(uid, task, answer):
+        return Sample(
+            uid=uid, dataset="mvbench", split="test", task="mc_qa", options=("x", "y"), answer_idx=answer, qtype=task
+        )
+
+    samples = [one("1", "s", 0), one("2", "s", 1), one("3", "t", 1), one("4", "t", None), one("5", "t", 0)]
+    records = [
+        Record(uid="1", pred_text="(A) x"),
+        Record(uid="2", pred_text=""),
+        Record(uid="3", pred_text="(A)"),
+        Record(uid="4", pred_text="(A)"),
+        Record(uid="5", status="failed", reason="no file", pred_text="(A)"),
+    ]
+    metrics = mvbench_metrics(records, samples, DatasetInfo(name="mvbench", task="mc_qa"))
+    assert metrics["accuracy"] == 0.5 and metrics["accuracy_s"] == 1.0 and metrics["accuracy_t"] == 0.0
+    assert metrics["accuracy_strict"] == 0.25 and metrics["accuracy_strict_s"] == 0.5
+    assert metrics["accuracy_macro"] == 0.5 and metrics["accuracy_strict_macro"] == 0.25
+    assert [metrics[key] for key in ("samples", "scored", "unclear", "failed")] == [5, 4, 1, 1]
