@@ -24,6 +24,9 @@ from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.registry import DATASETS
 from vidalign.runners.annotations import ReadSplit, parse_settings, read_annotations, table
 
+# Folder names of the official repositories, where they are not the benchmark's.
+_FOLDERS = {"egoschema": ("egos",), "nextqa_oe": ("nextoe",), "msrvtt_qa": ("MSRVTT-QA",), "msvd_qa": ("MSVD-QA",)}
+
 
 def main(dataset: str, argv: Sequence[str] | None = None) -> int:
     """The command line of a data_prep script; returns the exit code, 2 for a mistake of the user."""
@@ -76,7 +79,8 @@ def benchmarks(data_root: Path) -> str:
     for name in DATASETS:
         cls = DATASETS.load(name)
         if issubclass(cls, AnnotationBuilder):
-            lines.append(f"  {name:<22}{_state(cls, data_root / name)}")
+            folder = next((data_root / one for one in _FOLDERS.get(name, ()) if (data_root / one).is_dir()), None)
+            lines.append(f"  {name:<22}{_state(cls, folder or data_root / name)}")
     return "\n".join(lines)
 
 
