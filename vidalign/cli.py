@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from vidalign.common.errors import CheckpointError, ConfigError, Stopped, UserError, unknown
@@ -215,6 +216,11 @@ def _export(given: argparse.Namespace) -> None:
     if "config" not in content:
         raise CheckpointError(f"{given.path} was not written by vidalign (it holds no config); nothing to convert")
     arch = stored_value(content["config"], "model.arch")
+    if (folder := MODELS.entry(arch).export_folder) is not None:
+        state = model_state(content, where=given.path)
+        files = resolve(folder)(state, setting=partial(stored_value, content["config"]), folder=given.output)
+        print(f"{given.output}: {arch}, {', '.join(file.name for file in files)}, config.json")
+        return
     layout = MODELS.entry(arch).export
     if layout is None:
         raise CheckpointError(f"{given.path}: the authors of {arch} released no checkpoints whose layout is known")

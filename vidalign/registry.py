@@ -19,7 +19,7 @@ class Entry:
     `config` must point into a module that imports neither torch nor transformers. `abilities` (models) are listed here,
     so that a wrong pairing of task and model is told without importing the model; a test compares them with the class.
     `needs` (tasks) is the ability the task asks for. `export` (models) names the function that gives a checkpoint of
-    ours the layout of the authors' files (`vidalign export`).
+    ours the layout of the authors' files (`vidalign export`); `export_folder` the one that writes them as a folder.
     """
 
     target: str
@@ -28,6 +28,7 @@ class Entry:
     abilities: tuple[str, ...] = ()
     needs: str | None = None
     export: str | None = None
+    export_folder: str | None = None
 
 
 class Registry:
@@ -98,6 +99,7 @@ MODELS = Registry(
             "vidalign.models.video_panda.config:VideoPandaConfig",
             "Video-Panda: video tokens without a vision encoder, aligned to LanguageBind (arXiv 2412.18609)",
             abilities=("generate",),
+            export_folder="vidalign.models.video_panda.stage_folder:write_stage_folder",
         ),
         "vila": Entry(
             "vidalign.models.vila.model:ViLA",

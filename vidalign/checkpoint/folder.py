@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidalign.checkpoint.load import model_state, read_checkpoint
+from vidalign.checkpoint.load import model_state, read_checkpoint, safe_load
 from vidalign.common.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ def weight_files(folder: Path | str) -> list[Path]:
 
 
 def read_folder(folder: Path | str) -> dict[str, Tensor]:
-    """Name -> tensor of all files; a name in two files is an error, a name that the index lists and no file has too."""
+    """Name -> tensor of all files, memory-mapped; headers alone where the default device is meta (a dry run).
+
+    A name in two files is an error, a name that the index lists and no file has too.
+    """
     state: dict[str, Tensor] = {}
     for file in weight_files(folder):
-        content = read_checkpoint(file)
-        tensors = content["model"] if file.suffix == ".safetensors" else model_state(content, where=str(file))
+        tensors = _tensors(file)
         doubles = sorted(set(tensors) & set(state))
         if doubles:
             raise CheckpointError(f"{file}: {len(doubles)} names are in another file too, e.g. {doubles[0]}")
@@ -60,6 +62,8 @@ def write_folder(folder: Path | str, state: dict[str, Tensor], *, max_bytes: int
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (*_INDEX, *_SINGLE):  # of an earlier writing; a reader would take them first
+        (folder / name).unlink(missing_ok=True)
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, tensor in state.items():
@@ -79,6 +83,16 @@ def write_folder(folder: Path | str, state: dict[str, Tensor], *, max_bytes: int
     names = {name: file.name for file, shard in zip(files, shards, strict=True) for name in shard}
     write_json(folder / _INDEX[1], {"metadata": {"total_size": total}, "weight_map": names})
     return files
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    import torch
+
+    on_meta = torch.get_default_device().type == "meta"
+    if file.suffix == ".safetensors":
+        tensors = read_checkpoint(file)["model"]
+        return {name: tensor.to("meta") for name, tensor in tensors.items()} if on_meta else tensors
+    return model_state(safe_load(file, map_location="meta" if on_meta else "cpu", mmap=True), where=str(file))
 
 
 def _index(path: Path) -> dict[str, str]:
