@@ -6,8 +6,8 @@
 The shape is the published STAR recipe: 160 tokens, batch 8, 10 frames, 4 options; text lengths are those of real rows.
 The exact path runs every pass at 160 tokens with all logits and one full row per option, as the official code does.
 "padded" is the fast path at 160 tokens too, row by row, so that the part won by packing (no padding, a common
-beginning once) is seen apart. Runs take turns;
-ratios are medians, by the clock and by CPU time (which other work on the machine disturbs less).
+beginning once) is seen apart. Runs take turns; ratios are medians, by the clock and by CPU time (which other work on
+the machine disturbs less).
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from __future__ import annotations
 import argparse
 import copy
 import statistics
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
+from turns import Timing, ratio, report, time_in_turns
 
 from vidalign.backbones.llm_sizes import SIZES
 from vidalign.backbones.option_tree import pack_options
@@ -60,8 +59,8 @@ def main() -> None:
     _compare("training loss", steps)
     _compare("option scores", scores)
     print()
-    _report("training step", _time_in_turns(steps, args.rounds, args.device), "step")
-    _report("option scoring", _time_in_turns(scores, args.rounds, args.device), "batch")
+    _report("training step", time_in_turns(steps, rounds=args.rounds, device=args.device), "step")
+    _report("option scoring", time_in_turns(scores, rounds=args.rounds, device=args.device), "batch")
     if args.device == "cuda":
         _report_utilisation(fast, steps["fast"], args)
 
@@ -159,42 +158,10 @@ def _compare(what: str, variants: dict[str, Callable[[], torch.Tensor]]) -> None
         print(f"{what}: {name} differs from exact by at most {difference:.1e} (values up to {truth.abs().max():.2f})")
 
 
-@dataclass
-class Timing:
-    """Seconds of each run of one variant: by the clock, and of this process's CPU time."""
-
-    clock: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-
-
-def _time_in_turns(variants: dict[str, Callable], rounds: int, device: str) -> dict[str, Timing]:
-    timings = {name: Timing() for name in variants}
-    for index in range(rounds + 1):  # the first round warms up
-        for name, run in variants.items():
-            if device == "cuda":
-                torch.cuda.synchronize()
-            start, start_cpu = time.perf_counter(), time.process_time()
-            run()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            if index:
-                timings[name].clock.append(time.perf_counter() - start)
-                timings[name].cpu.append(time.process_time() - start_cpu)
-    return timings
-
-
 def _report(title: str, timings: dict[str, Timing], unit: str) -> None:
-    for name in ("exact", "padded", "fast"):
-        clock, cpu = (_ratio(timings, "exact", name, kind) for kind in ("clock", "cpu"))
-        seconds = statistics.median(timings[name].clock)
-        print(f"{title:15s} {name:7s} {seconds:8.3f} s/{unit}   {clock:5.2f} x exact   {cpu:5.2f} x by CPU time")
-    packed = _ratio(timings, "padded", "fast", "clock")
-    print(f"{title:15s} of which packing (no padding; what rows have in common once): {packed:.2f} x\n")
-
-
-def _ratio(timings: dict[str, Timing], slow: str, fast: str, kind: str) -> float:
-    pairs = zip(getattr(timings[slow], kind), getattr(timings[fast], kind), strict=True)
-    return statistics.median(a / b for a, b in pairs)
+    report(title, timings, unit=unit)
+    packed = ratio(timings, "padded", "fast")
+    print(f"{title:18s} of which packing (no padding; what rows have in common once): {packed:.2f} x\n")
 
 
 def _report_utilisation(model: BoViLA, step: Callable, args: argparse.Namespace) -> None:
@@ -202,7 +169,8 @@ def _report_utilisation(model: BoViLA, step: Callable, args: argparse.Namespace)
     params = sum(p.numel() for p in model.video_lm.llm.body.layers.parameters())
     tokens = 3 * sum(n for n, _ in ROW_LENGTHS)  # vqa, vaq, aqa
     torch.cuda.reset_peak_memory_stats()
-    seconds = statistics.median(_time_in_turns({"fast": step}, max(args.rounds, 5), "cuda")["fast"].clock)
+    timings = time_in_turns({"fast": step}, rounds=max(args.rounds, 5), device="cuda")
+    seconds = statistics.median(timings["fast"].clock)
     # Forward 2 FLOPs per weight and token, backward 2 more: frozen weights need no gradient of their own.
     flops = 4 * params * tokens
     print(f"{tokens / seconds:,.0f} real tokens/s, peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB,")

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from vidalign.backbones.generate import greedy
 from vidalign.backbones.llm import FrozenCausalLM, load_hf
 from vidalign.backbones.meta_llama import build_llama, llama_config, load_meta, meta_name, to_meta
 from vidalign.backbones.video_prompts import VideoPrompts
@@ -167,6 +168,17 @@ def test_cached_decoding_equals_the_full_forward():
             cache = out.past_key_values
             steps.append(out.last_hidden_state)
     torch.testing.assert_close(torch.cat(steps, dim=1), full, rtol=1e-4, atol=1e-5)
+
+
+def test_greedy_decoding_equals_a_run_over_everything_for_each_token():
+    llm = FrozenCausalLM(_lm())
+    ids = torch.arange(20).view(2, 10)
+    prompts = _prompts(llm, torch.tensor([2, 3]))
+    tokens, logits = greedy(llm, llm.embed(ids), prompts=prompts, steps=5, banned=(1,))
+    with torch.no_grad():
+        whole = llm.logits(llm(llm.embed(torch.cat([ids, tokens[:, :-1]], dim=1)), prompts=prompts)[:, 9:])
+    torch.testing.assert_close(logits, whole, rtol=1e-4, atol=1e-5)
+    assert prompts.keys_values is None, "a later pass may have other weights"
 
 
 def test_rows_longer_than_a_sliding_window_are_refused():

@@ -149,7 +149,8 @@ class _Past:
     """The cache, and what each new piece needs to know of what came before."""
 
     def __init__(self, llm: FrozenCausalLM, x_RTD: Tensor, prompts: Prompts | None, padding_R: Tensor | None) -> None:
-        self.llm, self.prompts, self.cache, self.length = llm, prompts, llm.new_cache(), 0
+        self.llm, self.cache, self.length = llm, llm.new_cache(), 0
+        self.prompts = None if prompts is None else replace(prompts, keys_values={})
         self.padding_R = padding_R if padding_R is not None and bool(padding_R.any()) else None
 
     def next_logits(self, x_RTD: Tensor) -> Tensor:

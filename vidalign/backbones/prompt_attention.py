@@ -35,7 +35,8 @@ class Prompts:
     prompt_LAD: prompt vectors in the LM's dtype. gates, video_gates: per layer (1, H, 1, 1), float32; video_gates is
     None for the variant without video bias. video_start_B: first column of the video block of each row, -1 where the
     row has no bias;
-    None: no row has one. num_frames: columns in the block.
+    None: no row has one. num_frames: columns in the block. keys_values: of the prompts in each layer, filled on first
+    use, so that decoding token by token computes them once; None: computed in every pass.
     """
 
     prompt_LAD: Tensor
@@ -43,6 +44,7 @@ class Prompts:
     video_gates: list[Tensor] | None
     video_start_B: Tensor | None
     num_frames: int
+    keys_values: dict[int, tuple[Tensor, Tensor]] | None = None
 
 
 def register() -> None:
@@ -90,7 +92,7 @@ def fast_attention(
     if packing is not None:
         out = packing.packed(out.transpose(1, 2))[None].transpose(1, 2)
     if prompts is not None:
-        prompt_k, prompt_v = _prompt_keys_values(module, prompts.prompt_LAD[layer], batch=query.shape[0])
+        prompt_k, prompt_v = (x.expand(len(query), -1, -1, -1) for x in _prompt_keys_values(module, prompts))
         read = F.scaled_dot_product_attention(query, prompt_k, prompt_v, scale=scaling, enable_gqa=grouped)
         out = out + prompts.gates[layer].tanh().to(out.dtype) * read
     return out.transpose(1, 2), None
@@ -124,8 +126,7 @@ def exact_attention(
         return (scores_BHQS.float().softmax(-1).to(dtype) @ value).transpose(1, 2), None
 
     layer = module.layer_idx
-    prompt_k, prompt_v = _prompt_keys_values(module, prompts.prompt_LAD[layer], batch=1)
-    prompt_k, prompt_v = (x.repeat_interleave(repeats, dim=1) for x in (prompt_k, prompt_v))
+    prompt_k, prompt_v = (x.repeat_interleave(repeats, dim=1) for x in _prompt_keys_values(module, prompts))
     weights_prompt = (query @ prompt_k.transpose(2, 3) / query.shape[-1] ** 0.5).float().softmax(-1)
     gate = prompts.gates[layer].tanh()
     if prompts.video_gates is None:
@@ -158,17 +159,22 @@ def _is_causal(query: Tensor, key: Tensor) -> bool:
     return True
 
 
-def _prompt_keys_values(module: nn.Module, prompt_AD: Tensor, *, batch: int) -> tuple[Tensor, Tensor]:
-    """Prompt vectors through the layer's own key and value projections -> two (batch, K, A, C), not rotated."""
+def _prompt_keys_values(module: nn.Module, prompts: Prompts) -> tuple[Tensor, Tensor]:
+    """Prompt vectors through the layer's own key and value projections -> two (1, K, A, C), not rotated."""
+    layer, known = module.layer_idx, prompts.keys_values
+    if known is not None and layer in known:
+        return known[layer]
     if not hasattr(module, "k_proj") or not hasattr(module, "v_proj"):
         raise ValueError(
             f"{type(module).__name__} has no separate k_proj and v_proj; adapter prompts need a language model that "
             "keeps them apart (Llama, Mistral, Qwen2 ...)"
         )
-    heads = (
-        rearrange(proj(prompt_AD), "a (k c) -> k a c", c=module.head_dim) for proj in (module.k_proj, module.v_proj)
+    key, value = (
+        rearrange(proj(prompts.prompt_LAD[layer]), "a (k c) -> 1 k a c", c=module.head_dim)
+        for proj in (module.k_proj, module.v_proj)
     )
-    key, value = (x[None].expand(batch, -1, -1, -1) for x in heads)
+    if known is not None:
+        known[layer] = key, value
     return key, value
 
 
