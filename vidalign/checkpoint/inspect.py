@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidalign.checkpoint.load import read_checkpoint
+from vidalign.checkpoint.recognise import recognise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,21 @@ def describe(path: Path | str) -> str:
     numbers = sum(tensor.numel() for tensor in tensors.values())
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     lines.append(f"  {len(tensors)} tensors, {numbers:,} numbers, {size / 2**20:,.1f} MiB")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_whose(content, tensors)])
+
+
+def _whose(content: dict[str, Any], tensors: dict[str, Tensor]) -> list[str]:
+    """What the file is, what it needs and what would load: by its config where it is ours, else by its names."""
+    config = content.get("config")
+    if isinstance(config, str) and "arch:" in config:
+        arch = config.partition("arch:")[2].split(maxsplit=1)[0].strip(",")
+        partial = "frozen" not in content
+        return [
+            f"  layout    a run of vidalign, model {arch}",
+            f"  needs     {'the base weights that its config names' if partial else 'nothing else'}",
+            "  taken by  run.checkpoint of a config with the same model; `vidalign export` gives the authors' layout",
+        ]
+    return recognise(tensors) if tensors else []
 
 
 def _tensors(state: dict[str, Any]) -> dict[str, Tensor]:
