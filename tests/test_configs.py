@@ -12,12 +12,16 @@ from vidalign import registry
 from vidalign.config.load import load
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SYSTEMS = ("bovila", "llama_vqa", "topa", "video_panda")
+SYSTEMS = ("bovila", "llama_vqa", "topa", "video_panda", "vila", "vila_ori", "vila_lora", "sevila")
 BENCHMARKS = {
     "bovila": ("star", "dramaqa", "vlep", "tvqa", "how2qa", "clips"),
     "llama_vqa": ("nextqa", "star", "dramaqa", "vlep", "tvqa", "clips"),
     "topa": ("nextqa", "star", "tvqa", "clips"),
     "video_panda": ("clips_qa",),
+    "vila": ("nextqa", "star", "how2qa", "tvqa", "vlep", "clips"),
+    "vila_ori": ("nextqa", "star", "how2qa", "tvqa", "vlep", "clips"),
+    "vila_lora": ("nextqa", "clips"),
+    "sevila": ("nextqa", "star", "how2qa", "tvqa", "vlep", "qvhighlights", "clips"),
 }
 STAGES = ("prealign", "pretrain", "finetune")
 RUNS = [(system, name, purpose) for system in SYSTEMS for name in BENCHMARKS[system] for purpose in ("train", "eval")]

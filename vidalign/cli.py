@@ -130,6 +130,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("output", metavar="OUT", help="the file to write, e.g. checkpoint_best.pth")
     one.set_defaults(run=_export)
 
+    one = commands.add_parser("merge", help="two checkpoints into the start of ViLA's or SeViLA's next stage")
+    one.add_argument("what", choices=("teacher", "localizer"), help="what the second file gives to the first")
+    one.add_argument("path", metavar="FILE", help="the student's, or the answerer's checkpoint")
+    one.add_argument("other", metavar="OTHER", help="the teacher's, or the localizer's checkpoint")
+    one.add_argument("output", metavar="OUT", help="the file to write, for model.weights.start")
+    one.set_defaults(run=_merge)
+
     _add_upkeep(commands)
     add_commands(commands)
     return parser
@@ -232,6 +239,19 @@ def _export(given: argparse.Namespace) -> None:
     )
     save_checkpoint(given.output, official)
     print(f"{given.output}: {arch}, {len(official['model'])} tensors under the released names, {', '.join(official)}")
+
+
+def _merge(given: argparse.Namespace) -> None:
+    from vidalign.checkpoint.load import model_state, read_checkpoint
+    from vidalign.checkpoint.save import save_checkpoint
+    from vidalign.models.vila.merge import merge_localizer, merge_teacher
+
+    merge = merge_teacher if given.what == "teacher" else merge_localizer
+    first, second = (model_state(read_checkpoint(path), where=path) for path in (given.path, given.other))
+    state, report = merge(first, second)
+    save_checkpoint(given.output, {"model": state})
+    print("\n".join(report))
+    print(f"{given.output}: {len(state)} tensors, {len(report)} of them from {given.other}")
 
 
 def _scan(given: argparse.Namespace) -> None:

@@ -115,6 +115,13 @@ MODELS = Registry(
             abilities=("score_options",),
             export=_VILA_FILE,
         ),
+        "sevila": Entry(
+            "vidalign.models.vila.sevila:SeViLA",
+            "vidalign.models.vila.config:SeViLAConfig",
+            "SeViLA: frame localizer and answerer over BLIP-2 FLAN-T5 (arXiv 2305.06988)",
+            abilities=("score_options", "locate"),
+            export=_VILA_FILE,
+        ),
         "vila_lora": Entry(
             "vidalign.models.vila.model:ViLA",
             "vidalign.models.vila.config:ViLALoRAConfig",
@@ -231,6 +238,12 @@ TASKS = Registry(
             "vidalign.tasks.config:MVBenchConfig",
             "choose an option by writing its letter, matched officially and strictly",
             needs="generate",
+        ),
+        "moments": Entry(
+            "vidalign.tasks.moments:Moments",
+            "vidalign.tasks.config:MomentsConfig",
+            "windows in seconds for a query, and a number per clip",
+            needs="locate",
         ),
     },
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from adapters import vila_data, vila_models
+from adapters import vila_data, vila_models, vila_sevila
 from refcases.case import Case
 from refcases.objectives import centred, ramp
 
@@ -159,4 +159,5 @@ KINDS = {
     "frame_selector": run_frame_selector,
     **vila_models.KINDS,
     **vila_data.KINDS,
+    **vila_sevila.KINDS,
 }

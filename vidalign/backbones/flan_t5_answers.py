@@ -92,3 +92,14 @@ def official_steps(
         output_logits=True,
     )
     return Steps(tuple(out.scores), tuple(out.logits), out.sequences)
+
+
+@torch.no_grad()
+def first_logits(t5: nn.Module, encoded_BTD: Tensor, mask_BT: Tensor, columns: Tensor) -> Tensor:
+    """Logits (B, len(columns)) of the first decoder step, for these words only."""
+    base = unwrapped(t5)
+    start = mask_BT.new_full((len(mask_BT), 1), base.config.decoder_start_token_id, dtype=torch.long)
+    hidden = base.decoder(
+        input_ids=start, encoder_hidden_states=encoded_BTD, encoder_attention_mask=mask_BT, use_cache=False
+    ).last_hidden_state[:, -1]
+    return torch.nn.functional.linear(hidden, base.lm_head.weight[columns]).float()

@@ -78,7 +78,8 @@ class SampleDataset:
         sample = self.samples[index]
         try:
             media = self.media_loader.load(sample, epoch=epoch)
-            item = self.processor(sample, media.tensor, epoch=epoch)
+            more = {"frames": media.kept_frames} if getattr(self.processor, "needs_times", False) else {}
+            item = self.processor(sample, media.tensor, epoch=epoch, **more)
         except MediaError as error:
             return Failure(sample.uid, str(error))
         except UserError as error:

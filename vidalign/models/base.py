@@ -28,7 +28,7 @@ ABILITIES = {
     "embed_text": "embed_text(batch) -> Tensor (B, D)",
     "classify": "classify(batch) -> Tensor (B, C)",
     "regress": "regress(batch) -> Tensor (B,)",
-    "locate": "locate(batch) -> list of windows per Sample",
+    "locate": "locate(batch) -> {windows: (start, end, score) per Sample, saliency: numbers per Sample}",
 }
 
 

@@ -54,3 +54,10 @@ class MVBenchConfig:
 
     name: str = option("mvbench", "registry name")
     generation: GenerationConfig = option(GenerationConfig, "how the model speaks")
+
+
+@dataclass
+class MomentsConfig:
+    """Find the windows that belong to a query."""
+
+    name: str = option("moments", "registry name")

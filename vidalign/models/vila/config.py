@@ -24,7 +24,7 @@ class WeightsConfig:
     start: str | None = option(
         None,
         "what the trained part starts from: instruct_blip_flanxl_trimmed.pth, a checkpoint of an earlier stage, or "
-        "what `vidalign merge-teacher` wrote",
+        "what `vidalign merge` wrote",
     )
     folder: str | None = option(None, "format hf: folder with config.json and model*.safetensors")
     t5_tokenizer: str | None = option(None, "tokenizer.json of FLAN-T5 or its folder; null: beside the weights")
@@ -110,6 +110,7 @@ class LoRAConfig:
 class TowerConfig:
     """What ViLA, its variants and SeViLA have in common."""
 
+    arch: str = option("vila", "registry name")
     size: str = option("flant5xl", "a row of vidalign/models/vila/sizes.py", choices=tuple(SIZES))
     weights: WeightsConfig = option(WeightsConfig, "pretrained parts")
     num_frames: int = option(32, "frames that the ViT sees", low=1)
@@ -134,6 +135,7 @@ class TowerConfig:
 class ViLAOriConfig(TowerConfig):
     """All given frames reach T5: the teacher's and the student's own training (stages one)."""
 
+    arch: str = option("vila_ori", "registry name")
     num_frames: int = option(4, "frames; all of them reach T5", low=1)
 
 
@@ -159,4 +161,24 @@ class ViLAConfig(TowerConfig):
 class ViLALoRAConfig(ViLAConfig):
     """ViLA that also tunes T5."""
 
+    arch: str = option("vila_lora", "registry name")
     lora: LoRAConfig = option(LoRAConfig, "low-rank factors")
+
+
+@dataclass
+class SeViLAConfig(TowerConfig):
+    """Localizer and answerer."""
+
+    arch: str = option("sevila", "registry name")
+    max_txt_len: int = option(120, "longest prompt in tokens, cut on the right", low=8)
+    repetition_penalty: float = option(1.0, "of tokens that were generated before", low=1.0)
+    frames_kept: int = option(4, "frames that reach the answerer", low=1)
+    selection: str = option(
+        "localizer", "who keeps frames: the localizer, or uniform", choices=("localizer", "uniform")
+    )
+    trains: str = option(
+        "answerer",
+        "answerer: on the frozen localizer's frames; localizer: on labels of the frozen answerer (self-refinement); "
+        "localizer_pretraining: on windows (QVHighlights), without an answerer",
+        choices=("answerer", "localizer", "localizer_pretraining"),
+    )

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# SeViLA on TVQA: the answerer on 4 of 32 frames kept by the localizer: evaluate a checkpoint.
+#   [GPUS=4] bash run_scripts/sevila/tvqa_eval.sh run.checkpoint=FILE [key=value ...]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
+launch evaluate.py --cfg-path configs/sevila/tvqa_eval.yaml --options "$@"

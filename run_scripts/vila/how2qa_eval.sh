@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# ViLA stage three on How2QA: 8 frames -> 4, distilled: evaluate a checkpoint.
+#   [GPUS=4] bash run_scripts/vila/how2qa_eval.sh run.checkpoint=FILE [key=value ...]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
+launch evaluate.py --cfg-path configs/vila/how2qa_eval.yaml --options "$@"

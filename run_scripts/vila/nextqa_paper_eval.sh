@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# ViLA stage three on NExT-QA as the paper describes it: evaluate a checkpoint.
+#   [GPUS=4] bash run_scripts/vila/nextqa_paper_eval.sh run.checkpoint=FILE [key=value ...]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
+launch evaluate.py --cfg-path configs/vila/nextqa_paper_eval.yaml --options "$@"

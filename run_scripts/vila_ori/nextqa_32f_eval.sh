@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# ViLA stage one on NExT-QA: the teacher, 32 frames: evaluate a checkpoint.
+#   [GPUS=4] bash run_scripts/vila_ori/nextqa_32f_eval.sh run.checkpoint=FILE [key=value ...]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
+launch evaluate.py --cfg-path configs/vila_ori/nextqa_32f_eval.yaml --options "$@"

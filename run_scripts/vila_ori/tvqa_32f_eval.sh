@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# ViLA stage one on TVQA: the teacher, 32 frames: evaluate a checkpoint.
+#   [GPUS=4] bash run_scripts/vila_ori/tvqa_32f_eval.sh run.checkpoint=FILE [key=value ...]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
+launch evaluate.py --cfg-path configs/vila_ori/tvqa_32f_eval.yaml --options "$@"
