@@ -102,13 +102,20 @@ def tiny_clip_vision(dim: int, *, device: torch.device | str = "cpu", seed: int 
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = CLIPVisionConfig(**shape, image_size=64, patch_size=16, projection_dim=dim)
     model = CLIPVisionModelWithProjection(config).to(torch.float32)
+    drawn_weights(model, seed, "tiny_clip_vision")
+    return _frozen(TINY, content_key(TINY, dim, seed), model, device)
+
+
+def drawn_weights(model: nn.Module, seed: int, purpose: str) -> None:
+    """Draw every parameter from a generator that is seeded by its own name."""
+    import torch
+
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            # transformers 5 dropped the prefix of the vision tower in some classes; the draw must not notice.
-            plain = name.removeprefix("vision_model.")
-            generator = torch.Generator().manual_seed(draw_seed(seed, 0, plain, "tiny_clip_vision"))
+            # transformers 5 dropped the prefix of the tower in some classes; the draw must not notice.
+            plain = name.removeprefix("vision_model.").removeprefix("text_model.")
+            generator = torch.Generator().manual_seed(draw_seed(seed, 0, plain, purpose))
             weight.copy_(_draw(plain, weight.shape, generator))
-    return _frozen(TINY, content_key(TINY, dim, seed), model, device)
 
 
 def _draw(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:

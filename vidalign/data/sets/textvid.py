@@ -46,7 +46,7 @@ class TextVid(AnnotationBuilder):
             task="textvideo",
             media=Media(kind="text_frames", video_id=native, path=native),
             texts=(row.text("global_video_caption"),),
-            text_frames=_frames(row),
+            text_frames=frame_captions(row),
             qas=_questions(row),
             meta=row.rest(("frames", "QAs", "global_video_caption")),
         )
@@ -76,7 +76,7 @@ class WebVid(AnnotationBuilder):
         )
 
 
-def _frames(row: Row) -> tuple[tuple[str, ...], ...]:
+def frame_captions(row: Row) -> tuple[tuple[str, ...], ...]:
     """The captions of each frame; their order is that of the feature rows."""
     frames = row.get("frames")
     if not isinstance(frames, list) or not frames or not all(isinstance(one, dict) and one for one in frames):
