@@ -26,8 +26,10 @@ REAL = [
     ("vlep", "vlep", "test", "vlep_test_release.jsonl"),
     ("tvqa", "tvqa", "val", "tvqa_val.jsonl"),
     ("tvqa", "tvqa", "test_public", "tvqa_test_public.jsonl"),
+    ("egoschema", "egoschema", "subset", "questions.json"),
+    ("egoschema", "egoschema", "full", "questions.json"),
 ]
-HIDDEN = {("vlep", "test"), ("tvqa", "test_public")}
+HIDDEN = {("egoschema", "full"), ("vlep", "test"), ("tvqa", "test_public")}
 
 
 def read(shared: Path, name: str, folder: str, split: str, **settings: object) -> list[Sample]:
