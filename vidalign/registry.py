@@ -210,6 +210,11 @@ DATASETS = Registry(
             "vidalign.data.shapes.config:ShapesConfig",
             "drawn videos of coloured shapes, made on first use; no download",
         ),
+        "shapes_text": Entry(
+            "vidalign.data.shapes.text_videos:ShapesText",
+            "vidalign.data.shapes.config:ShapesTextConfig",
+            "captions of drawn clips as textual videos (TOPA)",
+        ),
     },
 )
 TASKS = Registry(

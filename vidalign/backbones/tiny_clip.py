@@ -8,6 +8,7 @@ Shape letters: T pictures, N texts, S tokens, E width of the shared space.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,17 @@ class TinyCLIP:
         )
         self.model: nn.Module = CLIPModel(config)
         _start(self.model, generator)
+
+    @classmethod
+    def load(cls, folder: Path) -> TinyCLIP:
+        """What `save` wrote, frozen; `tokenizer_path` then says how captions become ids."""
+        from transformers import CLIPModel
+
+        clip = cls.__new__(cls)
+        said = json.loads((folder / "text.json").read_text(encoding="utf-8"))
+        clip.end_id, clip.tokenizer_path = said["end_id"], folder / said["tokenizer"]
+        clip.model = CLIPModel.from_pretrained(folder).eval().requires_grad_(False)
+        return clip
 
     def images(self, pixels_T3PP: Tensor) -> Tensor:
         """Normalised pictures -> (T, E), projected, not normalised."""

@@ -27,3 +27,13 @@ class ShapesConfig(DatasetConfig):
     def missing_files(self) -> list[tuple[str, str]]:
         """Nothing can be missing but a feature file that the config names: the rest is drawn."""
         return super().missing_files() if self.features is not None else []
+
+
+@dataclass
+class ShapesTextConfig(DatasetConfig):
+    """`shapes_text`: the drawn world in captions; `root` holds only the features."""
+
+    root: str = option("cache/shapes_text", "folder that data_prep/shapes_captions.py writes to")
+    seed: int = option(0, "names the clips, as datasets.shapes.seed", low=0)
+    num_train: int = option(6000, "textual videos to train on", low=1)
+    num_test: int = option(400, "clips of shapes/test whose questions are asked about captions", low=1)
