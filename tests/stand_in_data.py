@@ -37,6 +37,14 @@ _TEXTVID = {
 }
 _EGO = {"q_uid": VIDEO, "question": "why", **{f"option {i}": f"o{i}" for i in range(5)}}
 _OPEN = {"question": "what", "answer": "dog", "question_id": "1", "video_name": VIDEO, "type": 3}
+_MSRVTT = {
+    "videos": [{"video_id": f"video{i}", "split": s} for i, s in enumerate(("train", "validate", "test"))],
+    "sentences": [{"video_id": f"video{i}", "caption": "a dog", "sen_id": i} for i in range(3)],
+}
+_VATEX = {"videoID": f"{VIDEO}_000000_000010", "enCap": ["a dog"], "chCap": ["x"]}
+_MVBENCH = {"video": f"{VIDEO}.mp4", "question": "q", "candidates": ["a", "b"], "answer": "b", "start": 0, "end": 2}
+_TURNS = [{"from": "human", "value": "<video>\nwhat?"}, {"from": "gpt", "value": "a dog"}]
+_DIALOGUE = {"id": 1, "video": f"{VIDEO}.mp4", "conversations": _TURNS}
 _CSV_TEST = {"video": VIDEO, "frame_count": 9, "width": 4, "height": 4}
 
 
@@ -84,7 +92,16 @@ def _files() -> dict[str, dict[str, Any]]:
         "dramaqa": {f"AnotherMissOhQA_{s}_set.json": [_DRAMA] for s in splits},
         "qvhighlights": {f"highlight_{s}_release.jsonl": lines(_HIGHLIGHT) for s in splits},
         "egoschema": {"questions.json": [_EGO], "subset_answers.json": {VIDEO: 1}, "val.csv": ego, "test.csv": ego},
-        "clips": {"clips/val.csv": nextqa},
+        "clips": {
+            "clips/val.csv": nextqa,
+            "clips/captions.json": [{"video_id": VIDEO, "file": f"{VIDEO}.mp4", "captions": ["a dog"]}],
+            "clips/open_qa.json": [_OPEN | {"file": f"{VIDEO}.mp4"}],
+        },
+        "msrvtt": {"videodatainfo_2017.json": _MSRVTT},
+        "vatex": {f"vatex_{s}_v1.0.json": [_VATEX] for s in ("training", "validation", "public_test_english")},
+        "MVBench": {"json/action_sequence.json": [_MVBENCH]},
+        "video_panda/train": {f"train_json/{n}_.json": [_DIALOGUE] for n in ("valley", "videochatgpt_tune")},
+        "conversations": {"train.json": [_DIALOGUE]},
         "perception": {f"{s}.csv": perception for s in splits},
         "textvid": {"textvid.json": [_TEXTVID]},
         "webvid": {"train.json": [{"feature_idx": 3, "caption": "a dog"}]},

@@ -23,7 +23,7 @@ ROW = '{"example_id": 7, "vid_name": "a_ep", "ts": [1, 2], "events": ["x", "y"],
 def test_every_benchmark_has_its_script(repository: Path) -> None:
     for name in DATASETS:
         script = repository / "data_prep" / f"{name}.py"
-        if issubclass(DATASETS.load(name), AnnotationBuilder) and name != "clips":
+        if issubclass(DATASETS.load(name), AnnotationBuilder) and name not in ("clips", "clips_qa", "clip_captions"):
             assert f'main("{name}")' in script.read_text(), script
 
 

@@ -25,7 +25,15 @@ from vidalign.registry import DATASETS
 from vidalign.runners.annotations import ReadSplit, parse_settings, read_annotations, table
 
 # Folder names of the official repositories, where they are not the benchmark's.
-_FOLDERS = {"egoschema": ("egos",), "nextqa_oe": ("nextoe",), "msrvtt_qa": ("MSRVTT-QA",), "msvd_qa": ("MSVD-QA",)}
+_FOLDERS = {
+    "egoschema": ("egos",),
+    "mvbench": ("MVBench",),
+    "nextqa_oe": ("nextoe",),
+    "msrvtt_qa": ("MSRVTT-QA",),
+    "msvd_qa": ("MSVD-QA",),
+    "valley": ("video_panda/train",),
+    "videochatgpt_tune": ("video_panda/train",),
+}
 
 
 def main(dataset: str, argv: Sequence[str] | None = None) -> int:
