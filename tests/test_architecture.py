@@ -42,7 +42,7 @@ DOORS = {
     "peft": ("backbones/",),
     "sentencepiece": ("text/tokenizers.py",),
     "tiktoken": ("text/tokenizers.py",),
-    "tokenizers": ("text/tokenizers.py", "text/fast_tokenizers.py"),
+    "tokenizers": ("text/tokenizers.py", "text/fast_tokenizers.py", "text/wordpiece.py"),
     "pandas": ("data/sets/",),
     "fairscale": ("runners/", "layers/", "backbones/"),
     "tensorboard": ("runners/",),

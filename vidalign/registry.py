@@ -77,9 +77,42 @@ _VILA_FILE = "vidalign.models.vila.keys:official_checkpoint"
 _SETS = "vidalign.data.sets"
 _DATASET = f"{_SETS}.config:DatasetConfig"
 
+_LF_VILA = "vidalign.models.lf_vila"
+_LF_VILA_RATES = "vidalign.runners.lf_vila_schedules"
+
 MODELS = Registry(
     "model",
     {
+        "lf_vila_pretrain": Entry(
+            f"{_LF_VILA}.pretrain:LFVilaPretrain",
+            f"{_LF_VILA}.config:LFVilaPretrainConfig",
+            "LF-VILA: long-form pre-training, stages one and two (arXiv 2210.06031)",
+            abilities=("embed_text", "embed_video"),
+        ),
+        "lf_vila_retrieval": Entry(
+            f"{_LF_VILA}.retrieval:LFVilaRetrieval",
+            f"{_LF_VILA}.config:LFVilaRetrievalConfig",
+            "LF-VILA for paragraph-to-video retrieval",
+            abilities=("embed_text", "embed_video"),
+        ),
+        "lf_vila_answers": Entry(
+            f"{_LF_VILA}.heads:LFVilaAnswers",
+            f"{_LF_VILA}.config:LFVilaAnswersConfig",
+            "LF-VILA with an answer head (ActivityNet-QA, VIOLIN)",
+            abilities=("classify",),
+        ),
+        "lf_vila_multiple_choice": Entry(
+            f"{_LF_VILA}.heads:LFVilaMultipleChoice",
+            f"{_LF_VILA}.config:LFVilaMultipleChoiceConfig",
+            "LF-VILA for multiple choice with a span head (How2QA)",
+            abilities=("score_options",),
+        ),
+        "lf_vila_video": Entry(
+            f"{_LF_VILA}.heads:LFVilaVideo",
+            f"{_LF_VILA}.config:LFVilaVideoConfig",
+            "LF-VILA's video encoder with a classifier, or for regression (COIN, LVU)",
+            abilities=("classify", "regress"),
+        ),
         "bovila": Entry(
             "vidalign.models.bovila.model:BoViLA",
             "vidalign.models.bovila.config:BoViLAConfig",
@@ -258,6 +291,9 @@ RUNNERS = Registry(
 SCHEDULES = Registry(
     "schedule",
     {
+        "lf_vila_linear": Entry(f"{_LF_VILA_RATES}:lf_vila_linear", None, "LF-VILA: straight line to 1 % of the peak"),
+        "lf_vila_step": Entry(f"{_LF_VILA_RATES}:lf_vila_step", None, "LF-VILA: a factor every so many epochs"),
+        "lf_vila_cosine": Entry(f"{_LF_VILA_RATES}:lf_vila_cosine", None, "LF-VILA: cosine counted from the start"),
         "constant": Entry("vidalign.runners.schedules:constant", None, "the peak rate throughout"),
         "warmup_cosine": Entry(
             "vidalign.runners.schedules:warmup_cosine", None, "linear warm-up from 0, half cosine to min_lr"

@@ -24,3 +24,14 @@ def change_norm(after: Tensor, before: Tensor) -> Tensor:
 def centred(count: int) -> Tensor:
     """`count` whole numbers, 0 in the middle."""
     return torch.arange(count) - count // 2
+
+
+def fixed_projection(x: Tensor, weight: Tensor) -> Tensor:
+    """sum(x * weight) / sqrt(number of values)."""
+    return (x * weight).sum() / x.numel() ** 0.5
+
+
+def paragraph_probe(tokens_BTD: Tensor) -> Tensor:
+    """LF-VILA's text cases: mean square of place 0, plus the mean of all tokens times weights from -1 to 1."""
+    weights_D = torch.linspace(-1, 1, tokens_BTD.shape[-1])
+    return (tokens_BTD[:, 0] ** 2).mean() + (tokens_BTD * weights_D).mean()

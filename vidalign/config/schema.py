@@ -33,8 +33,8 @@ class OptimizerConfig:
     weight_decay: float = option(0.0, "decoupled weight decay", low=0.0)
     no_decay: str = option(
         "none",
-        "what is not decayed; lavis: vectors, and names that hold bias, ln or bn (ViLA, SeViLA)",
-        choices=("none", "lavis"),
+        "what is not decayed; lavis: vectors, and names that hold bias, ln or bn (ViLA, SeViLA); lf_vila: by name",
+        choices=("none", "lavis", "lf_vila"),
     )
 
 
@@ -46,8 +46,9 @@ class ScheduleConfig:
     warmup_epochs: float = option(0.0, "linear warm-up from 0 over so many epochs", low=0.0)
     min_lr: float = option(0.0, "rate at the end", low=0.0)
     warmup_steps: int = option(0, "lavis_... only: warm-up in micro-batches, inside the first epoch", low=0)
-    warmup_lr: float = option(0.0, "lavis_... only: rate of the first micro-batch", low=0.0)
-    decay_rate: float = option(0.85, "lavis_warmup_step only: factor per epoch", low=0.0, high=1.0)
+    warmup_lr: float = option(0.0, "lavis_..., lf_vila_...: rate of the first micro-batch", low=0.0)
+    decay_rate: float = option(0.85, "..._step only: factor per epoch (lavis) or per decay_epochs", low=0.0, high=1.0)
+    decay_epochs: float = option(1.0, "lf_vila_step only: epochs between two factors", low=0.0)
 
 
 @dataclass

@@ -79,6 +79,7 @@ class SampleDataset:
         try:
             media = self.media_loader.load(sample, epoch=epoch)
             more = {"frames": media.kept_frames} if getattr(self.processor, "needs_times", False) else {}
+            more |= {"seconds": media.seconds} if getattr(self.processor, "wants_seconds", False) else {}
             item = self.processor(sample, media.tensor, epoch=epoch, **more)
         except MediaError as error:
             return Failure(sample.uid, str(error))

@@ -127,3 +127,11 @@ class EvalSampler:
     def __iter__(self) -> Iterator[list[Key]]:
         for start in self._starts:
             yield [(index, 0) for index in range(start, min(start + self.batch_size, self.num_samples))]
+
+
+def padded_chunks(num_samples: int, world: int) -> list[list[int]]:
+    """The samples of each rank as official evaluations deal them out: neighbouring ones, the last chunk filled up with
+    the first samples again. Tells whose row is whose in features gathered by such a run. [frame_sampling]
+    """
+    size = -(-num_samples // world)
+    return [[index % num_samples for index in range(rank * size, (rank + 1) * size)] for rank in range(world)]

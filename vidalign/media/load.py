@@ -16,6 +16,7 @@ from vidalign.common.rng import draw_seed, generator
 from vidalign.common.sample import Media, Sample
 from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
+from vidalign.media.long_video import clip_frames, clip_window
 from vidalign.media.manifest import Manifest
 from vidalign.media.pictures import PICTURE_SUFFIXES, read_picture
 from vidalign.media.sampling import FRAME_RULES, frame_indices, index_rule, span_rows, zero_rows
@@ -36,13 +37,14 @@ class LoadedMedia:
 
     note: what was unusual (padding, zeros for a missing video), None when nothing was. kept_frames: index (row of the
     feature file, or frame of the video) and seconds of everything that is not padding. length: rows before padding;
-    the zero row that stands for a missing video counts (the official `video_len`).
+    the zero row that stands for a missing video counts (the official `video_len`). seconds: length of the video file.
     """
 
     tensor: Tensor | None
     note: str | None = None
     kept_frames: tuple[dict[str, float], ...] = ()
     length: int = 0
+    seconds: float | None = None
 
 
 class MediaLoader:
@@ -187,13 +189,15 @@ class MediaLoader:
             draw = generator(draw_seed(self.seed, epoch, sample.uid, "media"))
             rule = spec.train_index_rule or rule
             transform = partial(transform_by_name, spec.train_transform or spec.transform, draw=draw)
+        if spec.clips is not None and sample.media.parts:
+            return self._joined_clips(sample, epoch)
         path = resolve_video(self.media_root, sample.media)
         if path.suffix.lower() in PICTURE_SUFFIXES:
             return LoadedMedia(transform(image_px=spec.image_px)(read_picture(path)))
         with open_known(path, decoder=self.decoder, manifest=self.manifest, square_px=spec.square_px) as video:
             kept = frame_indices(rule, video.num_frames, spec.num_frames, fps=video.fps, span=sample.span, draw=draw)
             frames_THWC = video.frames(kept)
-            fps = video.fps
+            fps, seconds = video.fps, video.num_frames / video.fps
         tensor = transform(image_px=spec.image_px)(frames_THWC)
         padding = zero_rows(len(kept), spec.num_frames) if spec.pad else 0
         note = None
@@ -203,7 +207,27 @@ class MediaLoader:
             tensor = torch.cat([tensor, last.expand(padding, *tensor.shape[1:])])
             how = "the last one is repeated" if spec.repeat_last else "padded with zeros"
             note = f"{len(kept)} of {spec.num_frames} frames; {how}"
-        return LoadedMedia(tensor, note, _kept(kept, fps), len(kept))
+        return LoadedMedia(tensor, note, _kept(kept, fps), len(kept), seconds)
+
+    def _joined_clips(self, sample: Sample, epoch: int) -> LoadedMedia:
+        """Equally many frames of each of `spec.clips` neighbouring clips, one after the other."""
+        import torch
+
+        spec, parts = self.spec, sample.media.parts
+        first = clip_window(len(parts), spec.clips, seed=self.seed, epoch=epoch, uid=sample.uid, train=self.train)
+        chosen = parts[first : first + spec.clips]
+        share, blocks, seconds = spec.num_frames // len(chosen), [], 0.0
+        if share * len(chosen) != spec.num_frames:
+            raise MediaError(f"{spec.num_frames} frames cannot be shared by {len(chosen)} clips")
+        for part in chosen:
+            path = resolve_video(self.media_root, Media(kind="video", video_id=part, path=part))
+            with open_known(path, decoder=self.decoder, manifest=self.manifest) as video:
+                blocks.append(video.frames(clip_frames(video.num_frames, share)))
+                seconds += video.num_frames / video.fps
+        if len({block.shape[1:] for block in blocks}) > 1:
+            raise MediaError(f"clips of different sizes: {sorted({tuple(block.shape[1:3]) for block in blocks})}")
+        frames = transform_by_name(spec.transform, image_px=spec.image_px)(torch.cat(blocks))
+        return LoadedMedia(frames, length=spec.num_frames, seconds=seconds)
 
 
 def open_known(path: Path, *, decoder: str, manifest: Manifest | None, square_px: int | None = None) -> VideoReader:

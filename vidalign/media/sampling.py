@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from vidalign.common.errors import ConfigError, MediaError, unknown
+from vidalign.media.long_video import linspace_ends
 
 IndexRule = Callable[[int, int], list[int]]
 
@@ -191,6 +192,8 @@ FRAME_RULES: dict[str, Callable[..., list[int]]] = {
     "intervals": interval_frames,
     "random_intervals": interval_frames,
     "one_per_second": one_per_second,
+    "linspace_ends": linspace_ends,
+    "random_linspace_ends": linspace_ends,
 }
 
 

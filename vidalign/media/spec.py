@@ -18,6 +18,7 @@ class MediaSpec:
     square_px: the decoder itself resizes every picture to a square of so many pixels.
     repeat_last: frames that are lacking are copies of the last one, not zeros.
     optional: Samples without media are allowed (text among videos).
+    clips: of a Sample with `parts`, so many neighbouring files are joined in time, each with the same share of frames.
     """
 
     kind: str
@@ -32,3 +33,4 @@ class MediaSpec:
     square_px: int | None = None
     repeat_last: bool = False
     optional: bool = False
+    clips: int | None = None

@@ -47,14 +47,20 @@ def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
 
+_LF_VILA_SPARED = ("bias", "LayerNorm.bias", "LayerNorm.weight", "pos_embed", "relative_position_bias_table")
+
+
 def is_decayed(name: str, parameter: nn.Parameter, *, rule: str) -> bool:
-    """Whether the weight decay acts on a parameter. "none": on every one.
+    """Whether the weight decay acts on a parameter. "none": on every one. "lf_vila": parts of names decide alone, so
+    Swin's norms and BERT's embeddings are decayed (specification lf_vila, section 5).
 
     Kept: LAVIS looks for "ln" and "bn" anywhere in a name, which spares ViLA's `dist_fc_bn.0.weight`, a matrix.
     [optimizer_groups]
     """
     if rule == "none":
         return True
+    if rule == "lf_vila":
+        return not any(part in name for part in _LF_VILA_SPARED)
     return parameter.ndim >= 2 and not any(part in name for part in ("bias", "ln", "bn"))
 
 
