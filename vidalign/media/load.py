@@ -6,7 +6,7 @@ Span and subsampling rules: spec bovila, section 4.5 (official loaders of Flippe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
 from vidalign.media.long_video import clip_frames, clip_window
 from vidalign.media.manifest import Manifest
-from vidalign.media.pictures import PICTURE_SUFFIXES, read_picture
+from vidalign.media.pictures import PICTURE_SUFFIXES, PictureFolder, read_picture
 from vidalign.media.sampling import FRAME_RULES, frame_indices, index_rule, span_rows, zero_rows
 from vidalign.media.spec import MediaSpec
 from vidalign.media.text_frames import fuse_captions
@@ -45,6 +45,11 @@ class LoadedMedia:
     kept_frames: tuple[dict[str, float], ...] = ()
     length: int = 0
     seconds: float | None = None
+
+
+def clip_id(video_id: str, span: tuple[float, float] | None) -> str:
+    """The id of a clip in a store whose rows were chosen inside it."""
+    return video_id if span is None else f"{video_id}@{span[0]:g}-{span[1]:g}"
 
 
 class MediaLoader:
@@ -82,6 +87,8 @@ class MediaLoader:
             require_decoder(decoder)
         if spec.kind == "features":
             self._check_features()
+        # Rows of a clip are all there is of it; which frames they are, the store does not say.
+        self._per_clip = bool(getattr(features, "info", {}).get("per_clip"))
         self.feature_fps = (features.fps if features else None) or feature_fps
 
     def load(self, sample: Sample, *, epoch: int = 0) -> LoadedMedia:
@@ -108,10 +115,13 @@ class MediaLoader:
     def _features(self, sample: Sample) -> LoadedMedia:
         import torch
 
-        rows, notes, found = self._all_rows(sample.media)
+        whole, span = sample.media, sample.span
+        if self._per_clip:
+            whole, span = replace(whole, video_id=clip_id(whole.video_id, span)), None
+        rows, notes, found = self._all_rows(whole)
         if sample.text_frames:
             rows = fuse_captions(rows, [len(captions) for captions in sample.text_frames])
-        span = span_rows(len(rows), sample.span, self.feature_fps) if found else range(len(rows))
+        span = span_rows(len(rows), span, self.feature_fps) if found else range(len(rows))
         if not span:
             # Kept: a span without rows is one zero row under "zeros", as in How2QA's loader; the other loaders end
             # with nothing but zeros too [golden: data_how2qa].
@@ -127,7 +137,7 @@ class MediaLoader:
             tensor = torch.cat([tensor, tensor.new_zeros(padding, tensor.shape[1])])
         if padding and found:
             notes.append(f"{len(indices)} of {self.spec.num_frames} feature rows; padded with zeros")
-        kept = _kept(indices, self.feature_fps) if found else ()
+        kept = _kept(indices, self.feature_fps) if found and not self._per_clip else ()
         return LoadedMedia(tensor, "; ".join(notes) or None, kept, len(indices))
 
     def _all_rows(self, media: Media) -> tuple[Tensor, list[str], bool]:
@@ -231,7 +241,12 @@ class MediaLoader:
 
 
 def open_known(path: Path, *, decoder: str, manifest: Manifest | None, square_px: int | None = None) -> VideoReader:
-    """`open_video` with what a scan knows: a file known to be bad fails at once, a changed one is tried in a child."""
+    """`open_video` with what a scan knows: a file known to be bad fails at once, a changed one is tried in a child.
+
+    A folder counts as a video of the pictures in it.
+    """
+    if path.is_dir():
+        return PictureFolder(path)
     in_child = manifest.check(path, decoder=decoder) if manifest is not None else None
     return open_video(path, decoder=decoder, in_child=in_child, square_px=square_px)
 

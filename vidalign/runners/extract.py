@@ -6,9 +6,10 @@ One row per kept frame (`at_fps`: the frames ffmpeg's fps filter keeps), in the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +18,20 @@ from vidalign.common import dist
 from vidalign.common.errors import ConfigError, DataError, MediaError
 from vidalign.common.io import atomic_write, content_key
 from vidalign.common.sample import Media, Sample
-from vidalign.media.feature_writer import FeatureWriter, estimate_bytes
+from vidalign.media.feature_writer import DTYPE_BYTES, FeatureWriter, estimate_bytes
 from vidalign.media.features import FORMAT, FeatureStore
-from vidalign.media.load import open_known, resolve_video
+from vidalign.media.load import clip_id, open_known, resolve_video
 from vidalign.media.manifest import Manifest
-from vidalign.media.sampling import at_fps
+from vidalign.media.sampling import at_fps, bounded_segments, stride_floor
 from vidalign.media.transforms import normalize_clip, resize_crop
-from vidalign.media.video import decoder_version, require_decoder
+from vidalign.media.video import VideoReader, decoder_version, require_decoder
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 MISSING_FILE = "no file"
+Chooser = Callable[[VideoReader], list[int]]
 
 
 @dataclass
@@ -57,16 +59,19 @@ def extract_features(
     progress: bool = True,
     shard_videos: int = 256,
     manifest: Manifest | None = None,
+    choose: Mapping[str, Chooser] | None = None,
+    note: Mapping[str, Any] | None = None,
 ) -> ExtractionReport:
     """Extract every video of `videos` (id -> file) that the store does not have yet; float16 rows.
 
     A video counts as finished when the same file (size, modification time) was extracted before, or failed before
     (unless `retry_failed`). Process `rank` of `world` takes every world-th id; all may write to one store. Frames of
-    several videos share a batch of `batch_frames`. Decoding runs ahead in `decode_threads` threads.
+    several videos share a batch of `batch_frames`. Decoding runs ahead in `decode_threads` threads. choose: by id,
+    which frames are taken instead of those at `fps`; `note` then tells the store about it.
     """
     require_decoder(decoder)
     tower = {"encoder": encoder.name, "encoder_key": encoder.key, "encoder_dtype": encoder.dtype}
-    info = {**tower, "fps": fps, "decoder": decoder_version(decoder)}
+    info = {**tower, "fps": None if choose else fps, "decoder": decoder_version(decoder), **(note or {})}
     report = ExtractionReport()
     with FeatureWriter(store, dim=encoder.dim, info=info, shard_videos=shard_videos) as writer:
         todo = []
@@ -82,7 +87,11 @@ def extract_features(
         def decode(job: tuple[str, str]) -> Tensor | str:
             try:
                 return small_frames(
-                    videos[job[0]], fps=fps, decoder=decoder, image_px=encoder.image_px, manifest=manifest
+                    videos[job[0]],
+                    choose=choose[job[0]] if choose else partial(_at_rate, fps=fps),
+                    decoder=decoder,
+                    image_px=encoder.image_px,
+                    manifest=manifest,
                 )
             except MediaError as error:
                 return str(error)
@@ -93,23 +102,44 @@ def extract_features(
 
 
 def small_frames(
-    path: Path, *, fps: float, decoder: str, image_px: int, chunk: int = 32, manifest: Manifest | None = None
+    path: Path, *, choose: Chooser, decoder: str, image_px: int, chunk: int = 32, manifest: Manifest | None = None
 ) -> Tensor:
-    """uint8 (T, 3, px, px): the frames kept at `fps`, resized and cropped; at least one. MediaError as `open_video`.
+    """uint8 (T, 3, px, px): the chosen frames, resized and cropped; at least one. MediaError as `open_video`.
 
     Full-size pictures exist only `chunk` at a time.
     """
     import torch
 
     with open_known(path, decoder=decoder, manifest=manifest) as video:
-        kept = at_fps(video.num_frames, video.fps, fps)
+        kept = choose(video)
         blocks = [kept[i : i + chunk] for i in range(0, len(kept), chunk)]
         return torch.cat([resize_crop(video.frames(block), image_px=image_px) for block in blocks])
 
 
+def chooser(settings: Any, span: tuple[float, float] | None) -> Chooser:
+    """Which frames of a clip ExtractConfig asks for; places outside the video become its first or last frame."""
+
+    def choose(video: VideoReader) -> list[int]:
+        n, first = video.num_frames, getattr(video, "first_number", 0)
+        if settings.frames == "stride_floor":
+            return stride_floor(n, settings.num_frames)
+        # Kept: TOPA gives the number of frames where MVBench gives the last one's place; pictures count from 1.
+        made = bounded_segments(n, settings.num_frames, fps=video.fps, bound=span, first=first)
+        return [min(max(place - first, 0), n - 1) for place in made]
+
+    return choose
+
+
+def _at_rate(video: VideoReader, *, fps: float) -> list[int]:
+    return at_fps(video.num_frames, video.fps, fps)
+
+
 def source_key(path: Path) -> str:
-    """Names a video file by name, size and modification time; a file that appears later has another key."""
-    if not path.is_file():
+    """Names a video file by name, size and modification time; a file that appears later has another key.
+
+    A folder of pictures likewise.
+    """
+    if not path.exists():
         return MISSING_FILE
     status = path.stat()
     return content_key(path.name, status.st_size, status.st_mtime_ns)
@@ -246,11 +276,19 @@ def features_for(
             f"{dim}; set model.visual_dim={encoder.dim} or choose another encoder"
         )
     root = Path(media_root).resolve()
-    key = content_key(FORMAT, encoder.key, encoder.dtype, settings.fps, decoder_version(decoder), str(root))
+    rate: Any = settings.fps if settings.frames == "fps" else f"{settings.frames} {settings.num_frames}"
+    key = content_key(FORMAT, encoder.key, encoder.dtype, rate, decoder_version(decoder), str(root))
     store = Path(cache_dir) / "features" / f"{encoder.name.replace('/', '_')}-{key}"
-    videos = videos_of(samples, root)
+    choose = None
+    if settings.frames == "fps":
+        videos = videos_of(samples, root)
+    else:
+        videos, choose = clips_of(samples, root, settings)
     if progress and dist.is_main() and not store.exists():
-        size, _ = estimated_size(videos, fps=settings.fps, decoder=decoder, dim=encoder.dim, manifest=manifest)
+        if choose is not None:
+            size = len(videos) * settings.num_frames * encoder.dim * DTYPE_BYTES["float16"]
+        else:
+            size, _ = estimated_size(videos, fps=settings.fps, decoder=decoder, dim=encoder.dim, manifest=manifest)
         print(f"features of {len(videos)} videos -> {store}, about {size / 2**20:.1f} MiB", flush=True)
     extract_features(
         videos,
@@ -263,9 +301,25 @@ def features_for(
         world=dist.world_size(),
         progress=progress,
         manifest=manifest,
+        choose=choose,
+        note={"per_clip": True, "frames": rate} if choose is not None else None,
     )
     dist.barrier()
     return store
+
+
+def clips_of(samples: Iterable[Sample], media_root: Path, settings: Any) -> tuple[dict[str, Path], dict[str, Chooser]]:
+    """Every clip the samples are about, a video or a span of it: id -> file, and id -> which frames."""
+    videos: dict[str, Path] = {}
+    choose: dict[str, Chooser] = {}
+    for sample in samples:
+        if sample.media is None:
+            continue
+        name = clip_id(sample.media.video_id, sample.span)
+        if name not in videos:
+            videos[name] = resolve_video(media_root, sample.media)
+            choose[name] = chooser(settings, sample.span)
+    return videos, choose
 
 
 def videos_of(samples: Iterable[Sample], media_root: Path) -> dict[str, Path]:

@@ -17,6 +17,13 @@ class ExtractConfig:
         "tiny", "folder or hub name of a Hugging Face CLIP vision model; tiny: a random one, for tests"
     )
     fps: float = option(1.0, "frames per second of video", low=0.01)
+    frames: str = option(
+        "fps",
+        "which frames: at the rate `fps`; or `num_frames` of each clip, as TOPA's caption demos (stride_floor) or as "
+        "MVBench (bounded_segments) takes them",
+        choices=("fps", "stride_floor", "bounded_segments"),
+    )
+    num_frames: int = option(10, "frames of a clip where `frames` is not fps", low=1)
     batch_frames: int = option(64, "frames per forward pass of the encoder", low=1)
 
     def missing_files(self) -> list[tuple[str, str]]:
