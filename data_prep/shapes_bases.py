@@ -1,15 +1,16 @@
-"""Make the tiny pretrained models of the drawn benchmark (CLIP, language model, tokenizer), or find them in the cache.
+"""Make the tiny pretrained models of the drawn benchmark, or find them in the cache.
 
-    python data_prep/shapes_bases.py [--cache cache] [--threads 2]
+    python data_prep/shapes_bases.py [--cache cache] [--parts clip llm visual_start] [--workers 2]
 
-They are made from clips of their own, never from train, val or test clips, and the language model from text alone. What
-was measured on unseen clips, and the seconds of each part, stand in cache/shapes_bases/report.json.
+They are made from clips of their own, never from train, val or test clips, and the language models from text alone. What
+was measured on unseen clips, and the seconds, stand in cache/shapes_bases/<part>.report.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -17,32 +18,52 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package of t
 
 from vidalign.cli import guarded
 
+_SHOWN = {
+    "clip_own_caption": "nearest caption of an unseen frame is its own",
+    "letters_from_text": "lettered questions answered from textual frames",
+}
+
 
 def main() -> None:
-    """Parse the command line, make the bases, print the report."""
+    """Parse the command line, make the bases, print the reports."""
+    from vidalign.runners.shapes_bases import PARTS, BaseSettings, make_bases
+
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("--cache", type=Path, default=Path("cache"), help="the config's paths.cache (default cache)")
+    command.add_argument(
+        "--parts", nargs="+", default=["clip", "llm", "visual_start"], help=f"which: {', '.join(PARTS)}"
+    )
     command.add_argument("--redo", action="store_true", help="make them anew even if they are there")
-    command.add_argument("--threads", type=int, default=2, help="threads of the arithmetic (default 2)")
-    for name in ("seed", "picture_clips", "picture_steps", "text_clips", "text_steps"):
+    command.add_argument("--workers", type=int, default=2, help="parts made at once, one thread each (default 2)")
+    for field in fields(BaseSettings):
         command.add_argument(
-            f"--{name.replace('_', '-')}", type=int, help="see BaseSettings in runners/shapes_bases.py"
+            f"--{field.name.replace('_', '-')}",
+            type=type(field.default),
+            default=field.default,
+            help=f"see BaseSettings in runners/shapes_bases.py (default {field.default})",
         )
     options = command.parse_args()
-    import torch
+    given = {field.name: getattr(options, field.name) for field in fields(BaseSettings)}
+    start = time.monotonic()
+    reports = make_bases(
+        options.cache / "shapes_bases",
+        replace(BaseSettings(), **given),
+        parts=options.parts,
+        redo=options.redo,
+        workers=options.workers,
+    )
+    print(f"bases ready after {time.monotonic() - start:.0f} s")
+    for name, report in reports.items():
+        print(f"  {name}: {'made' if report['made'] else 'found, once made'} in {report['seconds']:.0f} s", end="")
+        for key, text in _SHOWN.items():
+            print(f"; {text}: {_numbers(report[key])}" if key in report else "", end="")
+        print()
 
-    from vidalign.runners.shapes_bases import BaseSettings, make_bases
 
-    torch.set_num_threads(options.threads)
-    named = {field.name for field in fields(BaseSettings)}
-    given = {key: value for key, value in vars(options).items() if key in named and value is not None}
-    report = make_bases(options.cache / "shapes_bases", replace(BaseSettings(), **given), redo=options.redo)
-    seconds = sum(report["seconds"].values())
-    print(f"bases {'made in' if report['made'] else 'found; they were made in'} {seconds:.0f} s: {report['seconds']}")
-    print(f"CLIP: nearest caption of an unseen frame is its own: {report['clip_own_caption']:.2f}")
-    letters = report["letters_from_text"]
-    types = ", ".join(f"{name} {share:.2f}" for name, share in letters.items() if name != "core")
-    print(f"language model, lettered core questions from textual frames: {letters['core']:.2f} ({types})")
+def _numbers(value: float | dict[str, float]) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {share:.2f}" for name, share in value.items())
+    return f"{value:.2f}"
 
 
 if __name__ == "__main__":

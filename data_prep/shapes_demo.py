@@ -2,15 +2,19 @@
 
     python data_prep/shapes_demo.py [--options key=value ...]
 
-The main run's folder is run.output_dir; the controls are in its sub-folders control_blank and control_frame.
+The main run's folder is run.output_dir; the controls are in its sub-folders control_blank and control_frame. Each
+training has one thread; where there are two cores or more, two of them run at once.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package of this checkout, installed or not
@@ -23,47 +27,46 @@ CONTROLS = {"blank": "trained and tested on blank videos", "frame": "trained and
 
 
 def main() -> None:
-    """Run the parts one after the other and print the table."""
+    """Run the parts and print the table."""
     given = sys.argv[2:] if sys.argv[1:2] == ["--options"] else sys.argv[1:]
     from vidalign.config.load import load
 
     experiment = load(str(REPOSITORY / CONFIG), given, [], purpose="train")
     folder = Path(experiment.run.output_dir)
     start = time.monotonic()
-    _part("base models", ["data_prep/shapes_bases.py", "--cache", experiment.paths.cache])
+    print("\n=== base models", flush=True)
+    _run(["data_prep/shapes_bases.py", "--cache", experiment.paths.cache])
     made = time.monotonic() - start
-    _train("BoViLA", given, folder)
-    for name, what in CONTROLS.items():
-        _train(f"control: {what}", [*given, f"datasets.shapes.blind={name}"], folder / f"control_{name}")
+    _trainings(given, folder)
     total = time.monotonic() - start
     print("\n" + table(folder))
     print(f"\n{total / 60:.1f} minutes, of which {made / 60:.1f} for the base models; run folder: {folder}")
     print("Try next: bash run_scripts/demo.sh run.seed=1")
     print("          bash run_scripts/bovila/shapes.sh datasets.shapes.seed=5 run.output_dir=output/other_videos")
-    print("          bash run_scripts/bovila/shapes.sh model.losses.aqa=0 model.losses.uncertainty_gate=false")
+    print("          bash run_scripts/bovila/shapes.sh model.losses.vaq=0 run.output_dir=output/answer_only")
 
 
 def table(folder: Path) -> str:
-    """Accuracy by question type with 95 % intervals, beside the two controls."""
+    """Accuracy by question type with 95 % intervals: before training, after it, and the two controls."""
     from vidalign.data.shapes.questions import GROUPS
     from vidalign.scoring.intervals import wilson
 
     names = {"BoViLA": folder, "blank videos": folder / "control_blank", "one frame": folder / "control_frame"}
     hits = {name: _hits(path / "predictions" / "shapes" / "test.jsonl") for name, path in names.items()}
-    lines = [f"{'accuracy on shapes/test (chance 0.25)':<38}" + "".join(f"{name:<22}" for name in names)]
+    before = _before(folder)
+    heads = ("before training", *names)
+    lines = [f"{'accuracy on shapes/test (chance 0.25)':<38}" + "".join(f"{name:<22}" for name in heads)]
     for group, types in GROUPS.items():
         for label, wanted in [(group, types), *((f"  {name}", (name,)) for name in types)]:
-            cells = []
+            known = before.get(f"accuracy_{label.strip()}")
+            cells = ["-" if known is None else f"{known:.2f}"]
             for one in hits.values():
                 counted = [hit for qtype, hit in one if qtype in wanted]
                 low, high = wilson(sum(counted), len(counted))
                 share = sum(counted) / len(counted) if counted else float("nan")
                 cells.append(f"{share:.2f} ({low:.2f} to {high:.2f})")
             number = sum(qtype in wanted for qtype, _ in next(iter(hits.values())))
-            lines.append(
-                f"{label + ' ' * (10 - len(label))}{number:>5} questions{'':<13}"
-                + "".join(f"{cell:<22}" for cell in cells)
-            )
+            lines.append(f"{label:<10}{number:>5} questions{'':<13}" + "".join(f"{cell:<22}" for cell in cells))
     return "\n".join(lines)
 
 
@@ -79,14 +82,47 @@ def _hits(path: Path) -> list[tuple[str, bool]]:
     return [(type_of[r["uid"]], r.get("pred_idx") == r["answer_idx"]) for r in records]
 
 
-def _train(name: str, options: list[str], folder: Path) -> None:
-    _part(name, ["train.py", "--cfg-path", CONFIG, "--options", *options, f"run.output_dir={folder}"])
+def _before(folder: Path) -> dict[str, float]:
+    """The metrics of run.eval_before_training, empty where that was switched off."""
+    for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if row.get("kind") == "eval_before_training":
+            return row["shapes/test"]
+    return {}
 
 
-def _part(name: str, command: list[str]) -> None:
-    print(f"\n=== {name}", flush=True)
-    done = subprocess.run([sys.executable, *command], cwd=REPOSITORY)
+def _trainings(given: Sequence[str], folder: Path) -> None:
+    """BoViLA in the foreground; the controls beside it, their output in control_<name>.log."""
+    print(f"\n=== BoViLA, and beside it two controls ({', '.join(CONTROLS.values())})", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ThreadPoolExecutor(min(cores, 2)) as pool:
+        jobs = [pool.submit(_train, given, folder, None)]
+        jobs += [pool.submit(_train, given, folder, name) for name in CONTROLS]
+        for job in jobs:
+            job.result()
+
+
+def _train(given: Sequence[str], folder: Path, control: str | None) -> None:
+    options = ["train.py", "--cfg-path", CONFIG, "--options", *given]
+    if control is None:
+        _run([*options, f"run.output_dir={folder}", "run.eval_before_training=true"])
+        return
+    log = folder / f"control_{control}.log"
+    blind = [f"datasets.shapes.blind={control}", f"run.output_dir={folder / f'control_{control}'}"]
+    _run([*options, *blind], log=log)
+    print(f"control done: {CONTROLS[control]} ({log})", flush=True)
+
+
+def _run(command: list[str], *, log: Path | None = None) -> None:
+    """One command of this repository; where it fails, so does the demo, with its exit code."""
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    with open(log or os.devnull, "w", encoding="utf-8") as file:
+        where = {"stdout": file, "stderr": subprocess.STDOUT} if log else {}
+        done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, env=os.environ | threads, **where)
     if done.returncode:
+        if log:
+            print(log.read_text(encoding="utf-8")[-2000:], file=sys.stderr)
         sys.exit(done.returncode)
 
 

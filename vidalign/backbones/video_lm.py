@@ -115,6 +115,7 @@ def build_video_lm(config: Any, *, dtype: torch.dtype | None) -> VideoLM:
         num_frames=config.num_frames,
         visual_dim=config.visual_dim,
         video_bias=config.adapter.video_bias,
+        temporal_std=config.adapter.temporal_std,
     )
     if config.adapter.visual_start is not None:
         adapter.start_from(config.adapter.visual_start)

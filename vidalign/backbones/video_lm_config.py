@@ -59,6 +59,9 @@ class AdapterConfig:
     video_bias: float | None = option(
         3.5, "gate2 starts at minus this: text rows hardly look at video at first; null: single gate, no bias (LLaMA-3)"
     )
+    temporal_std: float = option(
+        1.0, "standard deviation of the temporal embedding's random start; 1 as published", low=0.0
+    )
     skip_lower_layers: bool = option(
         False,
         "allow layers < the model's: the first ones are then left out entirely, as in the official code",

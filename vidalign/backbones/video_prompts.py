@@ -28,7 +28,7 @@ class VideoPrompts(nn.Module):
     """Video features (B, F, E) -> visual tokens (B, F, D), and the prompts of every layer.
 
     `num_layers` layers have gates, the last `num_prompted` have prompts. `video_bias`: gate2 starts at minus this; None
-    for the variant with a single gate and no video bias.
+    for the variant with a single gate and no video bias. `temporal_std`: of the temporal embedding's start.
     """
 
     def __init__(
@@ -42,12 +42,15 @@ class VideoPrompts(nn.Module):
         num_frames: int,
         visual_dim: int,
         video_bias: float | None,
+        temporal_std: float = 1.0,
     ) -> None:
         super().__init__()
         self.num_frames, self.num_prompted, self.has_video_bias = num_frames, num_prompted, video_bias is not None
         self.adapter_query = nn.Embedding(prompt_length * num_prompted, dim)
         self.visual_proj = nn.Linear(visual_dim, dim, bias=False)
         self.temporal_emb = nn.Embedding(num_frames, dim)
+        with torch.no_grad():
+            self.temporal_emb.weight.mul_(temporal_std)
         self.layers = nn.ModuleList(_LayerGates(num_heads, video_bias) for _ in range(num_layers))
 
     def start_from(self, path: str | Path) -> None:

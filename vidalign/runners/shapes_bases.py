@@ -1,7 +1,7 @@
-"""The tiny pretrained models of the drawn world: CLIP, language model, tokenizer. Made once per cache.
+"""The tiny pretrained models of the drawn world: CLIP, language model, T5, vision tower. Made once per cache.
 
 They stand for the pretrained models of the published systems and see clips of their own only: the name of their split
-is part of every draw, so no train, val or test clip of any seed is among them. The language model sees text alone.
+is part of every draw, so no train, val or test clip of any seed is among them. The language models see text alone.
 """
 
 from __future__ import annotations
@@ -9,27 +9,21 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vidalign.backbones.tiny_clip import TinyCLIP
-from vidalign.common.errors import TrainingError
-from vidalign.common.io import atomic_write, content_key, file_key, write_json
-from vidalign.data.shapes.world import CORE, NUM_SLOTS, make_clip
-from vidalign.runners.shapes_clip import KINDS, train_clip, word_accuracy
-from vidalign.runners.shapes_lm import LMTrainer, frame_tokens, letter_accuracy
-from vidalign.runners.shapes_text import TextMaker, base_clips, make_tokenizer
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from vidalign.common.errors import TrainingError, UserError, unknown
+from vidalign.common.io import content_key, file_key, write_json
+from vidalign.data.shapes.world import CORE, Clip, make_clip
+from vidalign.text.tokenizers import LlamaTokenizer
 
 _log = logging.getLogger(__name__)
-REPORT = "report.json"
-_SOURCES = ("runners/shapes_bases.py", "runners/shapes_clip.py", "runners/shapes_lm.py", "runners/shapes_text.py")
-_DRAWN_BY = ("data/shapes/world.py", "data/shapes/questions.py", "data/shapes/draw.py", "backbones/tiny_clip.py")
+OnStep = Callable[[int, float], None]
+_DRAWN_BY = ("data/shapes/world.py", "data/shapes/questions.py", "data/shapes/draw.py")
 
 
 @dataclass(frozen=True)
@@ -37,114 +31,204 @@ class BaseSettings:
     """How much the bases see. `gate`: lettered core questions from textual frames that must be answered rightly."""
 
     seed: int = 0
-    picture_clips: int = 800
-    picture_steps: int = 600
-    text_clips: int = 12000
-    text_steps: int = 1500
+    picture_clips: int = 2000
+    picture_steps: int = 1200
+    text_clips: int = 16000
+    text_steps: int = 2200
     look_up_steps: int = 450
+    t5_steps: int = 1500
+    vision_steps: int = 500
     gate: float = 0.80
 
 
-def make_bases(folder: Path, settings: BaseSettings, *, redo: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Make `clip/`, `llm/`, `visual_start.pth` in `folder`, or find them there; returns the report.
+@dataclass(frozen=True)
+class Part:
+    """One base: what makes it (settings, folder, on_step) -> what was measured, and everything that decides it."""
 
-    The report has the content key, the seconds of each part and what was measured on unseen clips. TrainingError when
-    the language model stays below the gate: it is not usable then, and nothing is left that says it were.
+    make: Callable[[BaseSettings, Path, OnStep], dict[str, Any]]
+    steps: Callable[[BaseSettings], int]
+    settings: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+def make_bases(
+    folder: Path,
+    settings: BaseSettings,
+    *,
+    parts: Sequence[str] = ("clip", "llm", "visual_start"),
+    redo: bool = False,
+    progress: bool = True,
+    workers: int = 2,
+) -> dict[str, dict[str, Any]]:
+    """Make the named parts in `folder`, or find them there; returns part -> report.
+
+    A report has the content key, the seconds, what was measured on unseen clips, and `made`: whether it was made just
+    now. Up to `workers` parts are made at once, with one thread each. ConfigError for an unknown part; TrainingError
+    when a language model stays below the gate: nothing is left then that says it were usable.
     """
-    key = bases_key(settings)
-    path = folder / REPORT
-    if path.is_file() and not redo:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if report.get("key") == key:
-            return report | {"made": False}
-        _log.info("%s was made by other settings or other code: it is made anew", folder)
+    for name in parts:
+        if name not in PARTS:
+            raise UserError(f"--parts: {unknown('base', name, PARTS)}")
+    reports = {name: _found(folder, name, settings) for name in ("text", *parts)}
+    todo = [name for name, report in reports.items() if report is None or redo]
+    if "text" in todo:
+        reports["text"] = _make("text", folder, settings, 0, progress)
+        todo.remove("text")
+    alone = [name for name in todo if name not in _NEEDS_OTHERS]
+    reports |= _at_once(alone, folder, settings, progress, workers)
+    return reports | {name: _make(name, folder, settings, 0, progress) for name in todo if name in _NEEDS_OTHERS}
+
+
+def _at_once(
+    names: Sequence[str], folder: Path, settings: BaseSettings, progress: bool, workers: int
+) -> dict[str, dict[str, Any]]:
+    if workers == 1 or len(names) < 2:
+        return {name: _make(name, folder, settings, 0, progress) for name in names}
+    import multiprocessing
+
+    # "spawn": a forked child of a process that has used torch's threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        made = [pool.submit(_make, name, folder, settings, line, progress) for line, name in enumerate(names)]
+        return {name: one.result() for name, one in zip(names, made, strict=True)}
+
+
+def part_key(name: str, settings: BaseSettings) -> str:
+    """Names a base by its settings and by the code that makes it."""
+    package = Path(__file__).resolve().parents[1]
+    values = asdict(settings)
+    chosen = {key: values[key] for key in ("seed", "text_clips", *PARTS[name].settings)}
+    sources = ("runners/shapes_text.py", *PARTS[name].sources, *_DRAWN_BY)
+    return content_key(name, chosen, [file_key(package / source) for source in sources])
+
+
+def report_path(folder: Path, name: str) -> Path:
+    """Where a part's report stands."""
+    return folder / f"{name}.report.json"
+
+
+def _found(folder: Path, name: str, settings: BaseSettings) -> dict[str, Any] | None:
+    path = report_path(folder, name)
+    if not path.is_file():
+        return None
+    report = json.loads(path.read_text(encoding="utf-8"))
+    if report.get("key") == part_key(name, settings):
+        return report | {"made": False}
+    _log.info("%s was made by other settings or other code: it is made anew", folder / name)
+    return None
+
+
+def _make(name: str, folder: Path, settings: BaseSettings, line: int, progress: bool) -> dict[str, Any]:
+    part, path = PARTS[name], report_path(folder, name)
     path.unlink(missing_ok=True)
-    report: dict[str, Any] = {"key": key, "settings": asdict(settings), "seconds": {}}
-    with _timed(report, "text"):
-        clips = base_clips(settings.seed, settings.text_clips)
-        (folder / "llm").mkdir(parents=True, exist_ok=True)
-        tokenizer = make_tokenizer(folder / "llm" / "tokenizer.model", clips[:600])
-    with _timed(report, "clip"):
-        pictures = [
-            make_clip(settings.seed, "bases_seen", i, kind=KINDS[i % len(KINDS)]) for i in range(settings.picture_clips)
-        ]
-        with _bar("CLIP", settings.picture_steps, progress) as on_step:
-            clip = train_clip(pictures, tokenizer, steps=settings.picture_steps, seed=settings.seed, on_step=on_step)
-        unseen = [make_clip(settings.seed, "bases_val", i, kind=CORE[i % 3]) for i in range(60)]
-        report["clip_own_caption"] = word_accuracy(clip, tokenizer, unseen)
-        clip.save(folder / "clip")
-    with _timed(report, "language_model"):
-        maker = TextMaker(tokenizer)
-        trainer = LMTrainer(maker, clips, seed=settings.seed)
-        with _bar("language model", settings.text_steps, progress) as on_step:
-            trainer.train(steps=settings.text_steps, look_up_steps=settings.look_up_steps, on_step=on_step)
-        letters = letter_accuracy(trainer.lm, maker, base_clips(settings.seed, 300, split="bases_val"))
-        report["letters_from_text"] = letters
-    if letters["core"] < settings.gate:
-        raise TrainingError(
-            f"the base language model answers {letters['core']:.2f} of the lettered core questions from textual "
-            f"frames, {settings.gate:.2f} are wanted; give it more steps (--text-steps)"
-        )
-    trainer.lm.save_pretrained(folder / "llm")
-    report["visual_start_misfit"] = save_visual_start(folder / "visual_start.pth", clip, trainer.lm, maker, clips)
+    start = time.monotonic()
+    with _bar(name, part.steps(settings), line, progress) as on_step:
+        measured = part.make(settings, folder, on_step)
+    report = {"key": part_key(name, settings), "seconds": round(time.monotonic() - start, 1), **measured}
     write_json(path, report)
     return report | {"made": True}
 
 
-def bases_key(settings: BaseSettings) -> str:
-    """Names the bases by their settings and by the code that makes them."""
-    package = Path(__file__).resolve().parents[1]
-    return content_key(asdict(settings), [file_key(package / name) for name in (*_SOURCES, *_DRAWN_BY)])
-
-
-def save_visual_start(path: Path, clip: TinyCLIP, lm: nn.Module, maker: TextMaker, clips: list[Any]) -> float:
-    """Fit, on captions alone, the linear map from CLIP's text vectors to textual frames; returns its relative error.
-
-    As start of a visual projection it carries pictures over as far as CLIP's pictures lie where its texts do.
-    """
+def _one_thread() -> None:
     import torch
 
-    captions, tokens = _distinct_frames(lm, maker, [one for one in clips if one.kind in CORE][:1500])
-    with torch.inference_mode():
-        text_NE = clip.texts([maker.tokenizer.encode(text) for text in captions])
-    ridge = 1e-2 * torch.eye(text_NE.shape[1])
-    weight_ED = torch.linalg.solve(text_NE.T @ text_NE + ridge, text_NE.T @ tokens)
-    state = {
-        "visual_proj.weight": weight_ED.T.contiguous(),
-        "temporal_emb.weight": torch.zeros(NUM_SLOTS, tokens.shape[1]),
-    }
-    with atomic_write(path, "wb") as file:
-        torch.save(state, file)
-    return float((text_NE @ weight_ED - tokens).norm() / tokens.norm())
+    torch.set_num_threads(1)
 
 
-def _distinct_frames(lm: nn.Module, maker: TextMaker, clips: list[Any]) -> tuple[list[str], Tensor]:
-    import torch
+def _make_text(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    from vidalign.runners.shapes_text import base_clips, make_tokenizer
 
-    with torch.no_grad():
-        tokens = frame_tokens(lm, maker.frames(clips)).flatten(0, 1)
-    row_of: dict[str, int] = {}
-    for row, caption in enumerate(text for clip in clips for text in clip.captions):
-        row_of.setdefault(caption, row)
-    return list(row_of), tokens[list(row_of.values())]
+    (folder / "llm").mkdir(parents=True, exist_ok=True)
+    make_tokenizer(_tokenizer_file(folder), base_clips(settings.seed, 600))
+    return {}
+
+
+def _make_clip(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    from vidalign.runners.shapes_clip import KINDS, train_clip, word_accuracy
+
+    tokenizer = LlamaTokenizer(_tokenizer_file(folder))
+    seen = pictured_clips(settings, KINDS)
+    clip = train_clip(seen, tokenizer, steps=settings.picture_steps, seed=settings.seed, on_step=on_step)
+    clip.save(folder / "clip")
+    return {"clip_own_caption": word_accuracy(clip, tokenizer, unseen_clips(settings))}
+
+
+def _make_llm(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    from vidalign.runners.shapes_lm import LMTrainer, letter_accuracy
+    from vidalign.runners.shapes_text import TextMaker, base_clips
+
+    maker = TextMaker(LlamaTokenizer(_tokenizer_file(folder)))
+    trainer = LMTrainer(maker, base_clips(settings.seed, settings.text_clips), seed=settings.seed)
+    trainer.train(steps=settings.text_steps, look_up_steps=settings.look_up_steps, on_step=on_step)
+    letters = letter_accuracy(trainer.lm, maker, base_clips(settings.seed, 300, split="bases_val"))
+    require_gate(letters, settings, option="--text-steps")
+    trainer.lm.save_pretrained(folder / "llm")
+    return {"letters_from_text": letters}
+
+
+def _make_start(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    from vidalign.runners.shapes_start import save_visual_start
+    from vidalign.runners.shapes_text import TextMaker, base_clips
+
+    maker = TextMaker(LlamaTokenizer(_tokenizer_file(folder)))
+    return {"misfit": save_visual_start(folder, maker, base_clips(settings.seed, 2500))}
+
+
+def require_gate(letters: Mapping[str, float], settings: BaseSettings, *, option: str) -> None:
+    """TrainingError when a base is not usable."""
+    if letters["core"] < settings.gate:
+        raise TrainingError(
+            f"the base language model answers {letters['core']:.2f} of the lettered core questions from textual "
+            f"frames, {settings.gate:.2f} are wanted; give it more steps ({option})"
+        )
+
+
+def pictured_clips(settings: BaseSettings, kinds: Sequence[str]) -> list[Clip]:
+    """The clips whose frames the picture towers see."""
+    count = settings.picture_clips
+    return [make_clip(settings.seed, "bases_seen", i, kind=kinds[i % len(kinds)]) for i in range(count)]
+
+
+def unseen_clips(settings: BaseSettings) -> list[Clip]:
+    """Clips that no base has seen, for what is measured."""
+    return [make_clip(settings.seed, "bases_val", i, kind=CORE[i % 3]) for i in range(60)]
+
+
+def _tokenizer_file(folder: Path) -> Path:
+    return folder / "llm" / "tokenizer.model"
 
 
 @contextmanager
-def _timed(report: dict[str, Any], part: str) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    report["seconds"][part] = round(time.monotonic() - start, 1)
-
-
-@contextmanager
-def _bar(name: str, steps: int, shown: bool) -> Iterator[Callable[[int, float], None]]:
+def _bar(name: str, steps: int, line: int, shown: bool) -> Iterator[OnStep]:
     from tqdm import tqdm
 
-    with tqdm(total=steps, desc=name, unit="step", disable=not shown) as bar:
+    # A log file gets a line now and then, not one per step.
+    with tqdm(total=steps, desc=name, unit="step", position=line, mininterval=1.0, disable=not shown) as bar:
 
         def on_step(step: int, loss: float) -> None:
             bar.update()
             if step % 20 == 0:
-                bar.set_postfix(loss=f"{loss:.2f}")
+                bar.set_postfix(loss=f"{loss:.2f}", refresh=False)
 
         yield on_step
+
+
+_LM_SOURCES = ("runners/shapes_lm.py", "models/bovila/prompts.py", "text/prompt_rows.py", "text/prompt_texts.py")
+PARTS: dict[str, Part] = {
+    "text": Part(_make_text, lambda s: 0, (), ()),
+    "clip": Part(
+        _make_clip,
+        lambda s: s.picture_steps,
+        ("picture_clips", "picture_steps"),
+        ("runners/shapes_clip.py", "backbones/tiny_clip.py"),
+    ),
+    "llm": Part(_make_llm, lambda s: s.text_steps, ("text_steps", "look_up_steps", "gate"), _LM_SOURCES),
+    # Not used by BoViLA, which starts at random: a linear map from CLIP's texts to textual frames.
+    "visual_start": Part(
+        _make_start,
+        lambda s: 0,
+        ("picture_clips", "picture_steps", "text_steps", "look_up_steps"),
+        ("runners/shapes_start.py", "runners/shapes_clip.py", "backbones/tiny_clip.py", *_LM_SOURCES),
+    ),
+}
+_NEEDS_OTHERS = ("visual_start",)

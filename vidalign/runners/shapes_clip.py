@@ -55,7 +55,22 @@ def train_clip(
         optimizer.step()
         on_step(step, float(loss.detach()))
     clip.model.eval().requires_grad_(False)
+    _to_published_length(clip, normalize_clip(pixels[:64].flatten(0, 1)))
     return clip
+
+
+def _to_published_length(clip: TinyCLIP, pixels_T3PP: Tensor) -> None:
+    """Scale both projections so that a feature's entries are about one in size (so those of CLIP ViT-L/14 are nearly).
+
+    A visual projection that starts as published then gives tokens of the size of words; angles stay as they are.
+    """
+    import torch
+
+    with torch.inference_mode():
+        length = float(clip.images(pixels_T3PP).norm(dim=-1).mean())
+    with torch.no_grad():
+        for layer in (clip.model.visual_projection, clip.model.text_projection):
+            layer.weight.mul_(DIM**0.5 / length)
 
 
 class _Loss:

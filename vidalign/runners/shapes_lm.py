@@ -9,12 +9,12 @@ for (2), the answer as a word (3), its letter (last layer). Look-ups of letters 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vidalign.backbones.meta_llama import build_llama, llama_config
 from vidalign.common.rng import draw_seed
-from vidalign.data.shapes.questions import Question, questions_of
+from vidalign.data.shapes.questions import GROUPS, Question, questions_of
 from vidalign.data.shapes.world import Clip
 from vidalign.runners.shapes_text import SILENT, TextMaker, asked_for, narration
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+OnStep = Callable[[int, float], None]
 SIZE = {"dim": 128, "n_layers": 4, "n_heads": 4, "multiple_of": 16, "norm_eps": 1e-6}
-_PEAK, _NOISE = 2e-3, 0.3
+_PEAK, _NOISE, _FAINT = 2e-3, 0.7, 0.5
 _ROWS, _LISTS, _RANK_ROWS, _LOOK_UPS, _QUESTION_ROWS = 24, 8, 6, 2, 6
 _SOLVED = 0.1  # loss of the look-ups at which they may stand back
 _ASKED = 8
@@ -35,6 +36,19 @@ def frame_tokens(lm: nn.Module, words_NFK: Tensor) -> Tensor:
     summed = (lm.get_input_embeddings()(words_NFK) * there[..., None]).sum(2)
     # A frame of one thing has four words; an empty one stays zero.
     return summed / there.sum(2, keepdim=True).clamp(min=4).float().sqrt()
+
+
+def noisy(frames_NFD: Tensor, generator: torch.Generator) -> Tensor:
+    """Textual frames, fainter and noisier by an amount of each row's own.
+
+    Visual tokens will differ from them, and a language model that reads faint ones too shows a projection that has
+    hardly begun which way to go.
+    """
+    import torch
+
+    noise, faint = torch.rand(2, len(frames_NFD), 1, 1, generator=generator)
+    drawn = torch.randn(frames_NFD.shape, generator=generator)
+    return (1 - _FAINT * faint) * frames_NFD + _NOISE * noise * drawn
 
 
 class LMTrainer:
@@ -59,13 +73,13 @@ class LMTrainer:
         self._queue: list[int] = []
         self._list_loss = math.log(4)
 
-    def train(self, *, steps: int, look_up_steps: int, on_step: Callable[[int, float], None]) -> None:
+    def train(self, *, steps: int, look_up_steps: int, on_step: OnStep) -> None:
         """Look-ups alone until they are solved (at most `look_up_steps`), then everything. `on_step(step, loss)`."""
         from torch.nn.utils import clip_grad_norm_
 
         for step in range(steps):
             alone = step < look_up_steps and self._list_loss > _SOLVED
-            self.optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * _fade(step / steps)
+            self.optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * faded(step / steps)
             loss = self._look_up_lists(24) if alone else self._everything()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -107,11 +121,11 @@ class LMTrainer:
         first = self.maker.video_start
         near, far = (hidden[i][:, first : first + told_B4F.shape[2]] for i in (1, 2))
         direction, colours, turns, starts = told_B4F.unbind(1)
-        early = _loss_where_told(self._read("starts", near), starts) + _loss_where_told(
-            self._read("moves", near), direction
-        )
+        early = loss_where_told(self._read("starts", near), starts)
+        # Twice the weight: comparing the places of two frames is what comes last otherwise.
+        early = early + 2 * loss_where_told(self._read("moves", near), direction)
         late = sum(
-            _loss_where_told(self._read(name, far), target)
+            loss_where_told(self._read(name, far), target)
             for name, target in (("direction", direction), ("colours", colours), ("turns", turns))
         )
         return 0.5 * (early + late)
@@ -162,8 +176,7 @@ class LMTrainer:
 
         x = self.lm.get_input_embeddings()(ids_BT)
         if words_BFK is not None:
-            frames = frame_tokens(self.lm, words_BFK)
-            frames = frames + _NOISE * torch.randn(frames.shape, generator=self.generator)
+            frames = noisy(frame_tokens(self.lm, words_BFK), self.generator)
             first = self.maker.video_start
             x = torch.cat([x[:, :first], frames, x[:, first + frames.shape[1] :]], 1)
         out = self.lm.model(inputs_embeds=x, output_hidden_states=True, use_cache=False)
@@ -182,8 +195,6 @@ def letter_accuracy(lm: nn.Module, maker: TextMaker, clips: Sequence[Clip], *, b
     """Type -> share of lettered questions answered rightly from textual frames; "core" is that of all core types."""
     import torch
 
-    from vidalign.data.shapes.questions import GROUPS
-
     items = [(index, asked) for index, clip in enumerate(clips) for asked in questions_of(clip)]
     words, right = maker.frames(clips), {}
     first = maker.video_start
@@ -197,6 +208,11 @@ def letter_accuracy(lm: nn.Module, maker: TextMaker, clips: Sequence[Clip], *, b
             chosen = lm.lm_head(last[torch.arange(len(part)), rows.paren_B])[:, maker.letters].argmax(1).tolist()
             for (_, asked), letter in zip(part, chosen, strict=True):
                 right.setdefault(asked.qtype, []).append(letter == asked.answer_idx)
+    return by_type(right)
+
+
+def by_type(right: Mapping[str, Sequence[bool]]) -> dict[str, float]:
+    """Type -> share of True; "core" is that of all core types together."""
     core = [hit for name in GROUPS["core"] for hit in right.get(name, [])]
     return {"core": sum(core) / len(core), **{name: sum(hits) / len(hits) for name, hits in sorted(right.items())}}
 
@@ -222,12 +238,13 @@ def _start(lm: nn.Module, generator: torch.Generator) -> None:
                 weight.normal_(0, quiet / math.sqrt(weight.shape[1]), generator=generator)
 
 
-def _fade(done: float) -> float:
-    """Full rate for two thirds of the steps, then down to a twentieth."""
+def faded(done: float) -> float:
+    """Learning rate by the share of steps done: full rate for two thirds of the steps, then down to a twentieth."""
     return min(1.0, max(0.05, 3 * (1 - done)))
 
 
-def _loss_where_told(logits_BFC: Tensor, target_BF: Tensor) -> Tensor:
+def loss_where_told(logits_BFC: Tensor, target_BF: Tensor) -> Tensor:
+    """Cross-entropy over the frames that have something to say; 0 where none has."""
     import torch.nn.functional as F
 
     told = target_BF != SILENT

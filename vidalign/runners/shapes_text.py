@@ -6,7 +6,7 @@ of BoViLA's prompts, so that its visual tokens later stand where the textual fra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -124,15 +124,19 @@ class TextMaker:
         start, end = torch.tensor([s for _, s in rows]), torch.tensor([len(ids) for ids, _ in rows])
         return ids_BT, (place >= start[:, None]) & (place < end[:, None])
 
-    def frames(self, clips: Sequence[Clip]) -> Tensor:
-        """Word ids (N, F, 20) of the textual frames, 0 where there is no word more."""
+    def frames(self, clips: Sequence[Clip], *, word_id: Mapping[str, int] | None = None) -> Tensor:
+        """Word ids (N, F, 20) of the textual frames, 0 where there is no word more.
+
+        word_id: those of another tokenizer.
+        """
         import torch
 
+        word_id = word_id or self.word_id
         table = []
         for clip in clips:
             seen = [clip.frames[slot * SLOT_FRAMES + 1] for slot in range(NUM_SLOTS)]
             words = [[w for t in frame for w in (t.colour, t.shape, *t.place.split())] for frame in seen]
-            ids = [[self.word_id[w] for w in row if w in self.word_id] for row in words]
+            ids = [[word_id[w] for w in row if w in word_id] for row in words]
             table.append([row + [0] * (_MOST_WORDS - len(row)) for row in ids])
         return torch.tensor(table)
 

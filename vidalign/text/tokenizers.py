@@ -233,3 +233,45 @@ def train_tokenizer(path: Path, lines: list[str], *, vocab_size: int) -> None:
     )
     with atomic_write(path, "wb") as file:
         file.write(model.getvalue())
+
+
+class T5Words:
+    """A `tokenizer.json` of whole words with T5's special ids: 0 pads, 1 ends a text, 2 is an unknown word."""
+
+    def __init__(self, path: Path | str) -> None:
+        from tokenizers import Tokenizer as Words
+
+        self.path = Path(path)
+        self._words = Words.from_file(str(path))
+        self.vocab_size = self._words.get_vocab_size()
+
+    def ids(self, text: str) -> list[int]:
+        """Ids of `text`, without the end."""
+        return self._words.encode(text, add_special_tokens=False).ids
+
+    def padded(self, texts: list[str]) -> list[list[int]]:
+        """Ids of several texts, each with its end, padded to the longest."""
+        rows = [[*self.ids(text), T5_END_ID] for text in texts]
+        longest = max(map(len, rows))
+        return [[*row, *[T5_PAD_ID] * (longest - len(row))] for row in rows]
+
+
+T5_PAD_ID, T5_END_ID = 0, 1
+
+
+def train_t5_words(path: Path, lines: list[str]) -> T5Words:
+    """Every word and every punctuation mark of the lines becomes one id; written atomically. Deterministic."""
+    from tokenizers import Tokenizer as Words
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+
+    splitter = Whitespace()
+    found = sorted({word for line in lines for word, _ in splitter.pre_tokenize_str(line)})
+    vocabulary = {word: index for index, word in enumerate(["<pad>", "</s>", "<unk>", *found])}
+    words = Words(WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = splitter
+    words.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", T5_END_ID)])
+    with atomic_write(path) as file:
+        file.write(words.to_str(pretty=True))
+    return T5Words(path)
