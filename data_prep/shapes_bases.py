@@ -2,8 +2,8 @@
 
     python data_prep/shapes_bases.py [--cache cache] [--parts clip llm visual_start] [--workers 2]
 
-They are made from clips of their own, never from train, val or test clips, and the language models from text alone. What
-was measured on unseen clips, and the seconds, stand in cache/shapes_bases/<part>.report.json.
+They are made from clips of their own, never from train, val or test clips, and the language models from text alone. The
+seconds, and what was measured on unseen clips, stand in cache/shapes_bases/<part>.report.json.
 """
 
 from __future__ import annotations

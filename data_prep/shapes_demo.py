@@ -1,13 +1,15 @@
 """The demo behind run_scripts/demo.sh: bases, BoViLA on `shapes`, its two controls, one table.
 
-    python data_prep/shapes_demo.py [--options key=value ...]
+    python data_prep/shapes_demo.py [--short] [--options key=value ...]
 
-The main run's folder is run.output_dir; the controls are in its sub-folders control_blank and control_frame. Each
-training has one thread; where there are two cores or more, two of them run at once.
+--short: order questions alone, on a smaller base, in a few minutes; what the slow tests run. The main run's folder is
+run.output_dir; the controls are in its sub-folders control_blank and control_frame. Each training has one thread; where
+there are two cores or more, two of them run at once.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -23,19 +25,28 @@ from vidalign.cli import guarded
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = "configs/bovila/shapes_train.yaml"
+SHORT_BASES = ("--text-only", "order", "--text-clips", "4000", "--text-steps", "700", "--picture-steps", "250")
+SHORT_SIZES = {"kinds": "[order]", "num_train": 600, "num_val": 1, "num_test": 100}
 CONTROLS = {"blank": "trained and tested on blank videos", "frame": "trained and tested on one frame of each video"}
 
 
 def main() -> None:
     """Run the parts and print the table."""
-    given = sys.argv[2:] if sys.argv[1:2] == ["--options"] else sys.argv[1:]
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("--short", action="store_true", help="order questions alone, on a smaller base")
+    command.add_argument("--options", nargs="*", default=[], metavar="KEY=VALUE", help="changes of the config")
+    options = command.parse_args()
+    given = list(options.options)
+    if options.short:
+        given = [*(f"datasets.shapes.{name}={value}" for name, value in SHORT_SIZES.items()), *given]
     from vidalign.config.load import load
 
     experiment = load(str(REPOSITORY / CONFIG), given, [], purpose="train")
     folder = Path(experiment.run.output_dir)
     start = time.monotonic()
     print("\n=== base models", flush=True)
-    _run(["data_prep/shapes_bases.py", "--cache", experiment.paths.cache])
+    bases = ["data_prep/shapes_bases.py", "--cache", experiment.paths.cache, "--parts", "clip", "llm"]
+    _run([*bases, *(SHORT_BASES if options.short else ())])
     made = time.monotonic() - start
     _trainings(given, folder)
     total = time.monotonic() - start
@@ -49,7 +60,6 @@ def main() -> None:
 def table(folder: Path) -> str:
     """Accuracy by question type with 95 % intervals: before training, after it, and the two controls."""
     from vidalign.data.shapes.questions import GROUPS
-    from vidalign.scoring.intervals import wilson
 
     names = {"BoViLA": folder, "blank videos": folder / "control_blank", "one frame": folder / "control_frame"}
     hits = {name: _hits(path / "predictions" / "shapes" / "test.jsonl") for name, path in names.items()}
@@ -59,15 +69,21 @@ def table(folder: Path) -> str:
     for group, types in GROUPS.items():
         for label, wanted in [(group, types), *((f"  {name}", (name,)) for name in types)]:
             known = before.get(f"accuracy_{label.strip()}")
-            cells = ["-" if known is None else f"{known:.2f}"]
-            for one in hits.values():
-                counted = [hit for qtype, hit in one if qtype in wanted]
-                low, high = wilson(sum(counted), len(counted))
-                share = sum(counted) / len(counted) if counted else float("nan")
-                cells.append(f"{share:.2f} ({low:.2f} to {high:.2f})")
+            cells = ["-" if known is None else f"{known:.2f}", *(_share(one, wanted) for one in hits.values())]
             number = sum(qtype in wanted for qtype, _ in next(iter(hits.values())))
             lines.append(f"{label:<10}{number:>5} questions{'':<13}" + "".join(f"{cell:<22}" for cell in cells))
     return "\n".join(lines)
+
+
+def _share(hits: Sequence[tuple[str, bool]], wanted: Sequence[str]) -> str:
+    """Accuracy on the wanted types with its interval."""
+    from vidalign.scoring.intervals import wilson
+
+    counted = [hit for qtype, hit in hits if qtype in wanted]
+    if not counted:
+        return "-"
+    low, high = wilson(sum(counted), len(counted))
+    return f"{sum(counted) / len(counted):.2f} ({low:.2f} to {high:.2f})"
 
 
 def _hits(path: Path) -> list[tuple[str, bool]]:

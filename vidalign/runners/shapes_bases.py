@@ -28,12 +28,16 @@ _DRAWN_BY = ("data/shapes/world.py", "data/shapes/questions.py", "data/shapes/dr
 
 @dataclass(frozen=True)
 class BaseSettings:
-    """How much the bases see. `gate`: lettered core questions from textual frames that must be answered rightly."""
+    """How much the bases see. `gate`: lettered core questions from textual frames that must be answered rightly.
+
+    text_only: one kind of clip for the language models instead of all, "" for all.
+    """
 
     seed: int = 0
     picture_clips: int = 2000
     picture_steps: int = 1200
     text_clips: int = 16000
+    text_only: str = ""
     text_steps: int = 2200
     look_up_steps: int = 450
     t5_steps: int = 1500
@@ -97,7 +101,7 @@ def part_key(name: str, settings: BaseSettings) -> str:
     """Names a base by its settings and by the code that makes it."""
     package = Path(__file__).resolve().parents[1]
     values = asdict(settings)
-    chosen = {key: values[key] for key in ("seed", "text_clips", *PARTS[name].settings)}
+    chosen = {key: values[key] for key in ("seed", "text_clips", "text_only", *PARTS[name].settings)}
     sources = ("runners/shapes_text.py", *PARTS[name].sources, *_DRAWN_BY)
     return content_key(name, chosen, [file_key(package / source) for source in sources])
 
@@ -155,15 +159,41 @@ def _make_clip(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[st
 
 def _make_llm(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
     from vidalign.runners.shapes_lm import LMTrainer, letter_accuracy
-    from vidalign.runners.shapes_text import TextMaker, base_clips
+    from vidalign.runners.shapes_text import TextMaker
 
     maker = TextMaker(LlamaTokenizer(_tokenizer_file(folder)))
-    trainer = LMTrainer(maker, base_clips(settings.seed, settings.text_clips), seed=settings.seed)
+    seen, unseen = told_clips(settings)
+    trainer = LMTrainer(maker, seen, seed=settings.seed)
     trainer.train(steps=settings.text_steps, look_up_steps=settings.look_up_steps, on_step=on_step)
-    letters = letter_accuracy(trainer.lm, maker, base_clips(settings.seed, 300, split="bases_val"))
+    letters = letter_accuracy(trainer.lm, maker, unseen)
     require_gate(letters, settings, option="--text-steps")
     trainer.lm.save_pretrained(folder / "llm")
     return {"letters_from_text": letters}
+
+
+def _make_t5(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    from vidalign.runners.shapes_t5 import T5Trainer, t5_letter_accuracy, train_t5_tokenizer
+    from vidalign.runners.shapes_text import TextMaker, base_clips
+
+    clips, unseen = told_clips(settings)
+    words = train_t5_tokenizer(folder / "t5" / "tokenizer.json", base_clips(settings.seed, 600))
+    maker = TextMaker(LlamaTokenizer(_tokenizer_file(folder)))
+    trainer = T5Trainer(words, maker, clips, seed=settings.seed)
+    trainer.train(steps=settings.t5_steps, look_up_steps=settings.look_up_steps, on_step=on_step)
+    letters = t5_letter_accuracy(trainer.t5, words, maker, unseen)
+    trainer.t5.save_pretrained(folder / "t5")
+    return {"letters_from_text": letters}
+
+
+def _make_vision(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    from vidalign.runners.shapes_clip import KINDS
+    from vidalign.runners.shapes_vision import train_vision
+
+    seen, unseen = pictured_clips(settings, KINDS), unseen_clips(settings)
+    (folder / "vision").mkdir(parents=True, exist_ok=True)
+    return train_vision(
+        folder / "vision", seen, unseen, steps=settings.vision_steps, seed=settings.seed, on_step=on_step
+    )
 
 
 def _make_start(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
@@ -181,6 +211,15 @@ def require_gate(letters: Mapping[str, float], settings: BaseSettings, *, option
             f"the base language model answers {letters['core']:.2f} of the lettered core questions from textual "
             f"frames, {settings.gate:.2f} are wanted; give it more steps ({option})"
         )
+
+
+def told_clips(settings: BaseSettings) -> tuple[list[Clip], list[Clip]]:
+    """The clips that language models read about, and 300 unseen ones."""
+    from vidalign.runners.shapes_text import base_clips
+
+    only = settings.text_only or None
+    seen = base_clips(settings.seed, settings.text_clips, only=only)
+    return seen, base_clips(settings.seed, 300, split="bases_val", only=only)
 
 
 def pictured_clips(settings: BaseSettings, kinds: Sequence[str]) -> list[Clip]:
@@ -223,6 +262,14 @@ PARTS: dict[str, Part] = {
         ("runners/shapes_clip.py", "backbones/tiny_clip.py"),
     ),
     "llm": Part(_make_llm, lambda s: s.text_steps, ("text_steps", "look_up_steps", "gate"), _LM_SOURCES),
+    # For the systems whose language model is FLAN-T5; no gate, its accuracy stands in the report.
+    "t5": Part(_make_t5, lambda s: s.t5_steps, ("t5_steps", "look_up_steps"), ("runners/shapes_t5.py", *_LM_SOURCES)),
+    "vision": Part(
+        _make_vision,
+        lambda s: s.vision_steps,
+        ("picture_clips", "vision_steps"),
+        ("runners/shapes_vision.py", "runners/shapes_clip.py", "backbones/eva_vit.py"),
+    ),
     # Not used by BoViLA, which starts at random: a linear map from CLIP's texts to textual frames.
     "visual_start": Part(
         _make_start,

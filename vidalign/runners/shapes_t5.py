@@ -17,8 +17,8 @@ from vidalign.data.shapes.questions import Question, questions_of
 from vidalign.data.shapes.world import NUM_SLOTS, Clip
 from vidalign.runners.shapes_lm import OnStep, by_type, faded, frame_tokens, loss_where_told, noisy
 from vidalign.runners.shapes_text import WORDS, TextMaker, narration
+from vidalign.text.fast_tokenizers import FastTokenizer, train_fast_tokenizer
 from vidalign.text.prompt_texts import LETTERS
-from vidalign.text.tokenizers import T5_END_ID, T5_PAD_ID, T5Words, train_t5_words
 
 if TYPE_CHECKING:
     import torch
@@ -35,17 +35,20 @@ def t5_prompt(asked: Question) -> str:
     return f"Question: {asked.text.capitalize()}? {options} {CLOSING}"
 
 
-def train_t5_tokenizer(path: Path, clips: Sequence[Clip]) -> T5Words:
-    """Every word of the prompts and captions becomes one id."""
+def train_t5_tokenizer(path: Path, clips: Sequence[Clip]) -> FastTokenizer:
+    """Byte pairs, enough of them for every word of the prompts and captions to be one piece."""
     asked = [question for clip in clips for question in questions_of(clip)]
     lines = [t5_prompt(question) for question in asked] + [text for clip in clips for text in clip.captions]
-    return train_t5_words(path, [*lines, "Frame: Which one is"])
+    train_fast_tokenizer(
+        path, [*lines, *["Option A Option B Option C Option D Frame: Which one is"] * 20], kind="t5", pieces=600
+    )
+    return FastTokenizer(path, kind="t5")
 
 
 class T5Trainer:
     """One T5 on the text of the given clips. `words` gives the ids, `maker` the look-ups."""
 
-    def __init__(self, words: T5Words, maker: TextMaker, clips: Sequence[Clip], *, seed: int) -> None:
+    def __init__(self, words: FastTokenizer, maker: TextMaker, clips: Sequence[Clip], *, seed: int) -> None:
         import numpy as np
         import torch
 
@@ -88,7 +91,7 @@ class T5Trainer:
         which = [index for index, _ in items]
         asked = [question for _, question in items]
         hidden, mask = encode(self.t5, self.words, asked, self.frames[which], generator=self.generator)
-        answer_B3 = torch.tensor([[*self.words.ids(f"Option {LETTERS[q.answer_idx]}"), T5_END_ID] for q in asked])
+        answer_B3 = torch.tensor([self.words.encode(f"Option {LETTERS[q.answer_idx]}") for q in asked])
         logits_B3V = decode(self.t5, answer_B3[:, :-1], hidden[-1], mask)
         loss_B3 = F.cross_entropy(logits_B3V.transpose(1, 2), answer_B3, reduction="none")
         self._look_up_loss = 0.95 * self._look_up_loss + 0.05 * float(loss_B3[rows:, 1].detach().mean())
@@ -102,8 +105,15 @@ class T5Trainer:
         import torch
         import torch.nn.functional as F
 
-        ids = torch.tensor(self.words.padded([t5_prompt(question) for question in asked]))
-        at = (ids == self.words.ids(":")[0]).nonzero().view(len(asked), -1, 2)[:, 1:5, 1] + 1 + NUM_SLOTS
+        # Words are split at blanks, so the ids of a text's beginning are the beginning of its ids.
+        heads = [t5_prompt(question).split(" Option ") for question in asked]
+        at = torch.tensor(
+            [
+                [len(self.words.words(" Option ".join(parts[: i + 1]) + f" Option {LETTERS[i]}:")) for i in range(4)]
+                for parts in heads
+            ]
+        )
+        at = at + NUM_SLOTS
         read = self.heads["option"](hidden_BTD[torch.arange(len(asked))[:, None], at])
         return F.cross_entropy(read.flatten(0, 1), torch.arange(4).repeat(len(asked)))
 
@@ -113,7 +123,7 @@ class T5Trainer:
         import torch.nn.functional as F
 
         last = mask_BT.sum(1) - 1
-        target = torch.tensor([self.words.ids(question.answer)[0] for question in asked])
+        target = torch.tensor([self.words.one_id(question.answer) for question in asked])
         return F.cross_entropy(self.heads["word"](hidden_BTD[torch.arange(len(asked)), last]), target)
 
     def _narration(self, hidden: Sequence[Tensor], told_B4F: Tensor) -> Tensor:
@@ -135,16 +145,16 @@ class T5Trainer:
 
 
 def encode(
-    t5: nn.Module, words: T5Words, asked: Sequence[Question], frames_BFK: Tensor, *, generator: Any = None
+    t5: nn.Module, words: FastTokenizer, asked: Sequence[Question], frames_BFK: Tensor, *, generator: Any = None
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Hidden states of the encoder after 0, 1, 2 ... layers, and the mask (B, T). Frames get noise with a generator."""
     import torch
 
-    ids_BT = torch.tensor(words.padded([t5_prompt(question) for question in asked]))
+    ids_BT, there_BT = words.pad([words.encode(t5_prompt(question)) for question in asked])
     seen = frame_tokens(t5, frames_BFK)
     if generator is not None:
         seen = noisy(seen, generator)
-    mask = torch.cat([torch.ones(seen.shape[:2], dtype=torch.long), (ids_BT != T5_PAD_ID).long()], 1)
+    mask = torch.cat([torch.ones(seen.shape[:2], dtype=torch.long), there_BT], 1)
     x = torch.cat([seen, t5.get_input_embeddings()(ids_BT)], 1)
     out = t5.encoder(inputs_embeds=x, attention_mask=mask, output_hidden_states=True)
     return out.hidden_states, mask
@@ -160,27 +170,29 @@ def decode(t5: nn.Module, said_BL: Tensor, hidden_BTD: Tensor, mask_BT: Tensor) 
     return t5.lm_head(out.last_hidden_state)
 
 
-def t5_letter_accuracy(t5: nn.Module, words: T5Words, maker: TextMaker, clips: Sequence[Clip]) -> dict[str, float]:
+def t5_letter_accuracy(
+    t5: nn.Module, words: FastTokenizer, maker: TextMaker, clips: Sequence[Clip]
+) -> dict[str, float]:
     """Type -> share of questions whose letter after `Option` is right, from textual frames; "core": all core types."""
     import torch
 
     items = [(index, asked) for index, clip in enumerate(clips) for asked in questions_of(clip)]
     frames, right = word_frames(words, maker, clips), {}
-    letters = [words.ids(letter)[0] for letter in LETTERS[:4]]
+    letters = [words.one_id(letter) for letter in LETTERS[:4]]
     with torch.inference_mode():
         for start in range(0, len(items), 100):
             part = items[start : start + 100]
             hidden, mask = encode(t5, words, [asked for _, asked in part], frames[[index for index, _ in part]])
-            said = torch.tensor([words.ids("Option")]).expand(len(part), -1)
+            said = torch.tensor([words.words("Option")]).expand(len(part), -1)
             chosen = decode(t5, said, hidden[-1], mask)[:, -1, letters].argmax(1).tolist()
             for (_, asked), letter in zip(part, chosen, strict=True):
                 right.setdefault(asked.qtype, []).append(letter == asked.answer_idx)
     return by_type(right)
 
 
-def word_frames(words: T5Words, maker: TextMaker, clips: Sequence[Clip]) -> Tensor:
+def word_frames(words: FastTokenizer, maker: TextMaker, clips: Sequence[Clip]) -> Tensor:
     """Textual frames (N, F, K) in this tokenizer's ids, 0 where there is no word more."""
-    return maker.frames(clips, word_id={word: words.ids(word)[0] for word in WORDS})
+    return maker.frames(clips, word_id={word: words.one_id(word) for word in WORDS})
 
 
 def _heads(dim: int, vocab_size: int) -> nn.ModuleDict:

@@ -48,9 +48,13 @@ SILENT = -1
 _FORM = prompt_form(dialogue=False)
 
 
-def base_clips(seed: int, count: int, *, split: str = "bases") -> list[Clip]:
-    """Clips for the bases; no train, val or test clip of any seed is among them, because the split names the draw."""
+def base_clips(seed: int, count: int, *, split: str = "bases", only: str | None = None) -> list[Clip]:
+    """Clips for the bases; no train, val or test clip of any seed is among them, because the split names the draw.
+
+    only: one kind instead of the mixture.
+    """
     kinds = _MIX if split == "bases" else (*CORE, *CORE, *HARD)
+    kinds = (only,) if only else kinds
     return [make_clip(seed, split, i, kind=kinds[i % len(kinds)]) for i in range(count)]
 
 

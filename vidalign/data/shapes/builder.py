@@ -13,7 +13,7 @@ from vidalign.data.sets.base import Builder
 from vidalign.data.shapes.files import draw_missing, folder_name, make_clips
 from vidalign.data.shapes.questions import GROUPS
 from vidalign.data.shapes.samples import DATASET, multiple_choice
-from vidalign.data.shapes.world import SLOT_SECONDS, Clip
+from vidalign.data.shapes.world import KINDS, SLOT_SECONDS, Clip
 
 
 class Shapes(Builder):
@@ -29,14 +29,17 @@ class Shapes(Builder):
     @property
     def media_root(self) -> Path:
         """Folder of the mp4 files of this seed (and control)."""
-        return self.root / folder_name(self.config.seed, self.config.blind)
+        return self.root / folder_name(self.config.seed, self.config.blind, self.config.kinds)
 
     def clips(self, split: str) -> list[Clip]:
         """The clips of a split, undrawn."""
         counts = {"train": self.config.num_train, "val": self.config.num_val, "test": self.config.num_test}
         if split not in counts:
             raise DataError(f"datasets.{DATASET}: {unknown('split', split, counts)}")
-        return make_clips(self.config.seed, split, counts[split])
+        for kind in self.config.kinds or ():
+            if kind not in KINDS:
+                raise DataError(f"datasets.{DATASET}.kinds: {unknown('kind', kind, KINDS)}")
+        return make_clips(self.config.seed, split, counts[split], self.config.kinds)
 
     def samples(self, split: str) -> list[Sample]:
         """The lettered questions of a split in the clips' order; their videos exist afterwards.

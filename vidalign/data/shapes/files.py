@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vidalign.common.io import content_key
 from vidalign.common.rng import draw_seed
 from vidalign.data.shapes.draw import NOISE, RGB, draw
-from vidalign.data.shapes.world import FPS, NUM_FRAMES, SIZE_PX, Clip, make_clip
+from vidalign.data.shapes.world import FPS, NUM_FRAMES, SCHEDULE, SIZE_PX, Clip, make_clip
 from vidalign.media.video_writer import write_mp4
 
 if TYPE_CHECKING:
@@ -23,15 +23,16 @@ _log = logging.getLogger(__name__)
 DRAWING = 1
 
 
-def folder_name(seed: int, blind: str | None = None) -> str:
+def folder_name(seed: int, blind: str | None = None, kinds: Sequence[str] | None = None) -> str:
     """Name of the folder for the videos of one seed; it changes with everything that changes the pictures."""
     key = content_key(DRAWING, SIZE_PX, NUM_FRAMES, FPS, NOISE, RGB, seed, blind)
-    return f"seed{seed}{'-' + blind if blind else ''}-{key}"
+    return "-".join([f"seed{seed}", *([blind] if blind else []), *(kinds or []), key])
 
 
-def make_clips(seed: int, split: str, count: int) -> list[Clip]:
-    """The first `count` clips of a split. Splits and seeds share no random draw."""
-    return [make_clip(seed, split, index) for index in range(count)]
+def make_clips(seed: int, split: str, count: int, kinds: Sequence[str] | None = None) -> list[Clip]:
+    """The first `count` clips of a split. Splits and seeds share no random draw. `kinds` take turns."""
+    turns = kinds or SCHEDULE
+    return [make_clip(seed, split, index, kind=turns[index % len(turns)]) for index in range(count)]
 
 
 def draw_missing(
