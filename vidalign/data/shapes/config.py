@@ -14,7 +14,7 @@ class ShapesConfig(DatasetConfig):
 
     root: str = option("cache/shapes", "folder that the videos and annotation files are written to")
     seed: int = option(0, "names the drawn clips; another seed gives other clips of the same kinds", low=0)
-    num_train: int = option(2400, "clips to train on", low=1)
+    num_train: int = option(3000, "clips to train on", low=1)
     num_val: int = option(300, "clips to validate on", low=1)
     num_test: int = option(400, "clips to test on", low=1)
     kinds: list[str] | None = option(
