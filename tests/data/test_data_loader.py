@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from vidalign.common.errors import DataError, MediaError, TrainingError
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo, Media, Sample
-from vidalign.data.dataset import Failure, SampleDataset
+from vidalign.data.dataset import Failure, SampleDataset, mixed_options
 from vidalign.data.loader import make_loader
 from vidalign.data.sampler import EvalSampler, TrainSampler
 from vidalign.media.load import LoadedMedia
@@ -166,3 +167,13 @@ def test_too_long_rows_stop_training_and_fail_at_evaluation(processor: PromptPro
     evaluation = SampleDataset(samples, PromptProcessor(tokenizer, train=False, **short), MadeMedia())
     [batch] = make_loader(evaluation, EvalSampler(1, batch_size=1))
     assert "more than max_seq_len 20" in batch["failures"][0].reason
+
+
+def test_options_come_in_another_order_at_every_visit():
+    [sample] = made("v0")
+    sample = replace(sample, options=("runs", "sits", "eats", "sleeps"), answer_idx=2)
+    seen = [mixed_options(sample, seed=0, epoch=epoch) for epoch in range(40)]
+    assert all(one.options[one.answer_idx] == "eats" and sorted(one.options) == sorted(sample.options) for one in seen)
+    assert {one.answer_idx for one in seen} == {0, 1, 2, 3}
+    assert mixed_options(sample, seed=0, epoch=3) == seen[3]
+    assert mixed_options(replace(sample, answer_idx=None), seed=0, epoch=3).options == seen[3].options

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vidalign.common.errors import MediaError, UserError
+from vidalign.common.rng import draw_seed
 from vidalign.common.sample import Sample
 
 if TYPE_CHECKING:
@@ -61,13 +62,22 @@ def repeated_share(samples: Sequence[Sample], share: float) -> list[Sample]:
 class SampleDataset:
     """Samples by (index, epoch). The epoch only names random draws, so items depend on no worker, rank or restart.
 
-    Nothing is opened before the first item, so that readers live in the worker that uses them.
+    Nothing is opened before the first item, so that readers live in the worker that uses them. With `option_seed` the
+    options of a question come in another order at every visit.
     """
 
-    def __init__(self, samples: Sequence[Sample], processor: _Processor, media_loader: _Loader) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        processor: _Processor,
+        media_loader: _Loader,
+        *,
+        option_seed: int | None = None,
+    ) -> None:
         self.samples = samples
         self.processor = processor
         self.media_loader = media_loader
+        self.option_seed = option_seed
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -76,6 +86,8 @@ class SampleDataset:
         """The item, or Failure when the media cannot be used, or Stop for a mistake that must end the run."""
         index, epoch = key
         sample = self.samples[index]
+        if self.option_seed is not None:
+            sample = mixed_options(sample, seed=self.option_seed, epoch=epoch)
         try:
             media = self.media_loader.load(sample, epoch=epoch)
             more = {"frames": media.kept_frames} if getattr(self.processor, "needs_times", False) else {}
@@ -111,3 +123,13 @@ class SampleDataset:
             "notes": {entry.uid: entry.note for entry in loaded if entry.note is not None},
             "kept_frames": {entry.uid: entry.kept_frames for entry in loaded if entry.kept_frames},
         }
+
+
+def mixed_options(sample: Sample, *, seed: int, epoch: int) -> Sample:
+    """The sample with its options in an order drawn from (seed, epoch, uid); the answer's index follows them."""
+    import numpy as np
+
+    rng = np.random.default_rng(draw_seed(seed, epoch, sample.uid, "option order"))
+    order = [int(i) for i in rng.permutation(len(sample.options))]
+    answer = None if sample.answer_idx is None else order.index(sample.answer_idx)
+    return replace(sample, options=tuple(sample.options[i] for i in order), answer_idx=answer)

@@ -164,7 +164,9 @@ class DataRoom:
             seed=self.experiment.run.seed,
         )
         processor = build_processor(self.experiment, self.model, builder.info, train=train)
-        return SampleDataset(samples, processor, media), builder
+        mixed = train and config.mix_options
+        seed = self.experiment.run.seed if mixed else None
+        return SampleDataset(samples, processor, media, option_seed=seed), builder
 
     def train_loader(self) -> Loader:
         """One loader over the training splits of all datasets."""

@@ -63,6 +63,7 @@ class DatasetConfig:
         low=0.0,
         high=1.0,
     )
+    mix_options: bool = option(False, "train on a question's options in another order at every visit")
     max_samples: int | None = option(None, "use only the first so many rows (for trying things out)", low=1)
 
     def problems(self) -> list[tuple[str, str]]:
