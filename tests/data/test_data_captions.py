@@ -79,6 +79,7 @@ def test_real_rows(shared):
     assert [sample.media.video_id for sample in builder.samples("test")] == ["video7010", "video7013", "video7016"]
     ids = Vatex(DatasetConfig(root=str(annotations / "vatex"))).samples("test1k5")
     assert len(ids) == 300 and ids[0].media.video_id == "G9zN5TTuGO4_000179_000189" and not ids[0].answers
+    assert [one.split for one in ClipCaptions.find(shared / "data", "val")] == ["val"]
     clips = ClipCaptions(DatasetConfig(root=str(shared / "data"))).samples("val")
     assert len(clips) == 5 and clips[0].media.path == "flipping_a_pancake.mkv" and len(clips[0].answers) == 2
 

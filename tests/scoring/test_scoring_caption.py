@@ -86,6 +86,7 @@ def test_empty_captions_and_failures_count(monkeypatch):
         "samples": 4, "scored": 3, "failed": 1, "empty": 1,
     }  # fmt: skip
     assert metrics["rouge_l"] == pytest.approx(1 / 3) and metrics["cider"] == pytest.approx(10 / 3)
+    assert metrics["cider_low"] <= metrics["cider"] <= metrics["cider_high"] <= 10.0
     assert "meteor" not in metrics and "no java" in metrics["left_out"] and "SPICE" in metrics["left_out"]
     unlabelled = caption_metrics(records[2:3], samples[2:3], INFO)
     assert unlabelled == {"samples": 1, "scored": 0, "failed": 0, "empty": 0}

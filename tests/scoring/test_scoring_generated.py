@@ -4,7 +4,7 @@ import pytest
 
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.scoring.mvbench import chosen_option, loosely_right, mvbench_metrics
+from vidalign.scoring.mvbench import chosen_option, either_metrics, loosely_right, mvbench_metrics
 from vidalign.scoring.open_ended import contained, exactly, normalized, open_ended_metrics
 
 
@@ -42,6 +42,7 @@ def test_open_ended_metrics():
     assert hidden == {"samples": 1, "scored": 0, "failed": 0, "empty": 1}
 
 
+INFO = DatasetInfo(name="mvbench", task="mc_qa")
 OPTIONS = ("a man", "the dog", "two", "(A)", "none of the above")
 
 
@@ -76,8 +77,11 @@ def test_mvbench_metrics():
         Record(uid="4", pred_text="(A)"),
         Record(uid="5", status="failed", reason="no file", pred_text="(A)"),
     ]
-    metrics = mvbench_metrics(records, samples, DatasetInfo(name="mvbench", task="mc_qa"))
+    metrics = mvbench_metrics(records, samples, INFO)
     assert metrics["accuracy"] == 0.5 and metrics["accuracy_s"] == 1.0 and metrics["accuracy_t"] == 0.0
     assert metrics["accuracy_strict"] == 0.25 and metrics["accuracy_strict_s"] == 0.5
     assert metrics["accuracy_macro"] == 0.5 and metrics["accuracy_strict_macro"] == 0.25
     assert [metrics[key] for key in ("samples", "scored", "unclear", "failed")] == [5, 4, 1, 1]
+    assert either_metrics(records, samples, INFO) == metrics
+    by_score = [Record(uid=sample.uid, pred_idx=0) for sample in samples]
+    assert either_metrics(by_score, samples, INFO)["accuracy"] == 0.5

@@ -31,7 +31,10 @@ _TASKS = {
     "entailment": "classification",
     "regression": "regression",
 }
-_BY_DATASET = {"tgif_qa/count": "vidalign.scoring.exact_match:count_metrics"}
+_BY_DATASET = {
+    "mvbench": "vidalign.scoring.mvbench:either_metrics",
+    "tgif_qa/count": "vidalign.scoring.exact_match:count_metrics",
+}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from vidalign.common.errors import DataError
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.scoring.intervals import bootstrap_mean
 from vidalign.scoring.match import exactly_one_each
 from vidalign.scoring.meteor import meteor
 from vidalign.scoring.ptb import tokenize
@@ -91,7 +92,8 @@ def caption_metrics(
 ) -> dict[str, float | int | str]:
     """Metrics of one split: cider, bleu_1 .. bleu_4, meteor, rouge_l, samples, scored, failed, empty, left_out.
 
-    A failed record counts as an empty caption; a Sample without reference captions is not scored.
+    cider_low and cider_high are 95 % limits over videos, with the word weights of the whole split. A failed record
+    counts as an empty caption; a Sample without reference captions is not scored.
     """
     by_uid = exactly_one_each(records, samples)
     scored = [sample for sample in samples if sample.answers]
@@ -104,7 +106,8 @@ def caption_metrics(
     scores = caption_scores(
         {one.uid: one.answers for one in scored}, said, with_meteor=with_meteor, meteor_jar=meteor_jar
     )
-    metrics: dict[str, float | int | str] = {"cider": scores.cider}
+    low, high = bootstrap_mean(list(scores.cider_each.values()))
+    metrics: dict[str, float | int | str] = {"cider": scores.cider, "cider_low": low, "cider_high": high}
     metrics |= {f"bleu_{n}": value for n, value in enumerate(scores.bleu, start=1)}
     if scores.meteor is not None:
         metrics["meteor"] = scores.meteor

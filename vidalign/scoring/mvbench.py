@@ -9,7 +9,7 @@ from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.scoring.intervals import wilson
 from vidalign.scoring.match import exactly_one_each
-from vidalign.scoring.multiple_choice import Tally
+from vidalign.scoring.multiple_choice import Tally, multiple_choice_metrics
 
 _LETTER = re.compile(r"\s*\(?([A-Za-z])(?![A-Za-z'])[).:]?")
 
@@ -70,6 +70,12 @@ def mvbench_metrics(records: Sequence[Record], samples: Sequence[Sample], info: 
         metrics |= _shares("accuracy", loose) | _shares("accuracy_strict", strict)
     failed = sum(record.status != "ok" for record in by_uid.values())
     return metrics | {"samples": len(samples), "scored": len(scored), "unclear": unclear, "failed": failed}
+
+
+def either_metrics(records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo) -> dict[str, float | int]:
+    """`mvbench_metrics` of records that say something, else those of multiple choice by scores."""
+    said = any(record.pred_text is not None for record in records)
+    return (mvbench_metrics if said else multiple_choice_metrics)(records, samples, info)
 
 
 def _shares(name: str, tallies: dict[str, Tally]) -> dict[str, float | int]:

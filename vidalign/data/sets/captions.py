@@ -154,6 +154,11 @@ class ClipCaptions(Captions):
     info = DatasetInfo(name="clip_captions", task="caption", headline="cider")
     patterns: ClassVar = ("clips/captions.json", "captions.json")
 
+    @classmethod
+    def parts(cls, found: FoundFile) -> list[str]:
+        """One split, as of `clips`."""
+        return ["val"]
+
     def rows_of(self, split: str) -> Iterable[Row]:
         """Objects {video_id, file, captions}."""
         return read_json_rows(self.split_file(split))
