@@ -75,10 +75,13 @@ def lost_process_told() -> Iterator[None]:
 
 
 def wrap(model: nn.Module, *, device: torch.device, find_unused_parameters: bool = False) -> nn.Module:
-    """DDP around the model when there is a group; the first process's weights go to all."""
+    """DDP around the model when there is a group; the first process's weights go to all. A divided model stays as it is
+    (sharding.py)."""
     import torch.distributed as torch_dist
 
-    if not torch_dist.is_initialized():
+    from vidalign.runners.sharding import is_sharded
+
+    if not torch_dist.is_initialized() or is_sharded(model):
         return model
     from torch.nn.parallel import DistributedDataParallel
 

@@ -14,6 +14,7 @@ from vidalign.runners.evaluate import EvalSet
 from vidalign.runners.keep import Keeper
 from vidalign.runners.meters import NonFiniteLoss
 from vidalign.runners.progress import Progress
+from vidalign.runners.sharding import gathered, is_sharded
 from vidalign.runners.state import Parts
 from vidalign.runners.stop import StopRequest
 from vidalign.runners.watchdog import Watchdog
@@ -105,8 +106,9 @@ class Milestones:
         ranks, broken = zip(*gather_objects(own), strict=True)
         if any(broken):
             raise NonFiniteLoss([uid for uids in broken for uid in uids])
-        problem = None
-        if dist.is_main():
+        problem, content = None, {}
+        sharded = is_sharded(self.parts.model)
+        if dist.is_main() or sharded:
             content = self.parts.content(
                 list(ranks),
                 frozen=self.runner.run.save_full_model,
@@ -115,6 +117,10 @@ class Milestones:
                 evaluate_epoch=evaluate_epoch,
                 config=resolved_yaml(self.runner.experiment),
             )
+        if sharded:
+            with dist.collective("gathering the divided model"):
+                content = gathered(content)
+        if dist.is_main():
             try:
                 self.keeper.save(content, better=better, epochs=epochs)
             except CheckpointError as error:

@@ -15,7 +15,7 @@ from vidalign.common.errors import CheckpointError, ConfigError
 from vidalign.common.io import write_json
 from vidalign.config.same_run import changed_keys
 from vidalign.data.loader import dead_worker_told
-from vidalign.runners.build import DataRoom, build_model, build_schedule, build_task
+from vidalign.runners.build import DataRoom, build_model, build_schedule, build_task, restore
 from vidalign.runners.callbacks import Bar, MetricsFile, TensorBoard
 from vidalign.runners.distributed import lost_process_told, pick_device, process_group, unwrap, wrap
 from vidalign.runners.dry_run import dry_run
@@ -27,6 +27,7 @@ from vidalign.runners.meters import NonFiniteLoss
 from vidalign.runners.milestones import Milestones
 from vidalign.runners.progress import LoopSettings, Progress
 from vidalign.runners.recompute import checkpoint_activations
+from vidalign.runners.sharding import shard
 from vidalign.runners.state import Parts
 from vidalign.runners.stop import StopRequest
 from vidalign.runners.train import train
@@ -75,6 +76,8 @@ class Runner:
             room = DataRoom(self.experiment, model, device=self.device)
             loader, sets = room.train_loader(), room.eval_sets()
             checkpoint_activations(model, self.run.activation_checkpointing)
+            if self.run.parallel == "fsdp":
+                self._shard(model, earlier, evaluates=bool(sets))
             parts = Parts(self.run, model, loader, device=self.device)
             progress, best = self._resume(parts, earlier)
             if self.run.compile:
@@ -88,6 +91,18 @@ class Runner:
                     self, task, parts, sets, lines, board, Keeper(self.folder, self.run), stop, watchdog, best
                 )
                 return self._train(after, progress, evaluate_epoch=earlier["evaluate_epoch"] if earlier else None)
+
+    def _shard(self, model: nn.Module, earlier: dict[str, Any] | None, *, evaluates: bool) -> None:
+        """FSDP2; weights of a broken-off run are put back before the model is divided."""
+        if evaluates:
+            raise ConfigError(
+                "run.parallel: fsdp, but a dataset has an `eval` split: an evaluation has no exchange between "
+                "processes, which a divided model needs. Set datasets.NAME.eval to null and use evaluate.py on the "
+                "checkpoint"
+            )
+        if earlier is not None and dist.world_size() > 1:
+            restore(model, earlier, where=str(self.folder.last))
+        shard(model, device=self.device)
 
     def _train(self, after: Milestones, progress: Progress, *, evaluate_epoch: int | None) -> list[dict[str, float]]:
         parts, lines, board = after.parts, after.lines, after.board

@@ -15,6 +15,7 @@ from vidalign.runners.build import frozen_state, restore
 from vidalign.runners.meters import EpochMeters
 from vidalign.runners.optim import build_optimizer, load_optimizer_state, trained_parameters
 from vidalign.runners.progress import Progress
+from vidalign.runners.sharding import divided_state, is_sharded
 
 if TYPE_CHECKING:
     import torch
@@ -67,11 +68,14 @@ class Parts:
         """Put everything back where `content` was made.
 
         With another number of processes the position is rounded down to whole rounds of them, and the averages of the
-        running epoch begin anew.
+        running epoch begin anew. A divided model has its weights already (run.py).
         """
-        restore(self.model, content, where=where)
+        sharded = is_sharded(self.model)
+        if not sharded:
+            restore(self.model, content, where=where)
         try:
-            load_optimizer_state(self.optimizer, content["optimizer"])
+            state = content["optimizer"]
+            load_optimizer_state(self.optimizer, divided_state(self.optimizer, state) if sharded else state)
             if self.scaler is not None:
                 self.scaler.load_state_dict(content["scaler"])
             self.loader.sampler.load_state_dict(content["sampler"])
