@@ -91,6 +91,39 @@ def test_retention(tmp_path):
     assert kept == {"last.pt": 50, "best.pt": 30, "epoch-0002.pt": 20, "epoch-0004.pt": 40, **steps}
 
 
+def test_killed_anywhere_inside_a_save_best_is_never_lost(tmp_path, monkeypatch):
+    """A run goes on from last.pt and does not evaluate that epoch again: its best.pt must be there by then."""
+    calls, kill_at = 0, 0
+
+    def mortal(function):
+        def called(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == kill_at:
+                raise KeyboardInterrupt
+            return function(*args, **kwargs)
+
+        return called
+
+    for name in ("fsync", "replace", "link"):
+        monkeypatch.setattr(os, name, mortal(getattr(os, name)))
+    survived = False
+    while not survived:
+        kill_at, folder = kill_at + 1, tmp_path / str(kill_at)
+        calls = -1000
+        keeper(folder).save({"step": 1})
+        calls = 0
+        try:
+            keeper(folder, keep_every=1).save({"step": 2}, better=True, epochs=1)
+            survived = True
+        except KeyboardInterrupt:
+            pass
+        there = {path.name: read_checkpoint(path)["step"] for path in (folder / "checkpoints").glob("[!.]*.pt")}
+        if there["last.pt"] == 2:
+            assert there == {"last.pt": 2, "best.pt": 2, "epoch-0001.pt": 2}, f"killed at {kill_at}"
+    assert kill_at > 5
+
+
 def test_links_where_the_file_system_has_none(tmp_path, monkeypatch):
     def refuse(source, target):
         raise PermissionError("no links here")

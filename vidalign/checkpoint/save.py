@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +12,42 @@ from vidalign.common.errors import CheckpointError
 from vidalign.common.io import atomic_write
 
 
-def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
+def save_checkpoint(path: Path | str, content: dict[str, Any], *, also: Sequence[str] = ()) -> None:
     """Write `content` (tensors, numbers, strings, lists, dicts) with torch.save, atomically.
 
+    also: further names in the same folder, links where the file system has them. They are there before `path` is, so
+    that whoever finds this content under `path` finds all of them, wherever the process was killed.
     CheckpointError when the disk is full or the folder cannot be written; an older file of that name survives.
     """
     import torch
 
+    path = Path(path)
+    new = path.with_name(f".{path.name}.new.part")
     try:
-        with atomic_write(path, "wb") as file:
+        with atomic_write(new, "wb") as file:
             torch.save(to_cpu(content), file)
+        for name in also:
+            _link(new, path.with_name(name))
+        os.replace(new, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer turns some write errors into RuntimeError
         if "DataLoader worker" in str(error):
             raise  # torch tells of a lost worker from a signal handler, at whatever line the process is: not the disk
-        kept = " The checkpoint written before is untouched." if Path(path).exists() else ""
+        new.unlink(missing_ok=True)
+        kept = " The checkpoint written before is untouched." if path.exists() else ""
         raise CheckpointError(f"{path} could not be written: {_reason(error)}.{kept} Is the disk full?") from error
+
+
+def _link(source: Path, target: Path) -> None:
+    """`target` becomes another name of `source`'s content, atomically; a copy where there are no hard links."""
+    step = target.with_name(f".{target.name}.{os.getpid()}.part")
+    step.unlink(missing_ok=True)
+    try:
+        os.link(source, step)
+    except OSError:
+        with atomic_write(target, "wb") as file, open(source, "rb") as original:
+            shutil.copyfileobj(original, file, 1 << 20)
+        return
+    os.replace(step, target)
 
 
 def _reason(error: BaseException) -> str:

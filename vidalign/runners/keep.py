@@ -8,15 +8,11 @@ All are links to one file where the file system can do that: a state is written 
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidalign.checkpoint.save import save_checkpoint
-from vidalign.common.errors import CheckpointError
-from vidalign.common.io import atomic_write
 from vidalign.runners.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -43,17 +39,12 @@ class Keeper:
         """Write `content` as last.pt and under every other name it deserves; epochs: how many are complete, if one just
         ended. CheckpointError when the disk is full; older files survive."""
         last, every = self.folder.last, self.run.keep_every
-        save_checkpoint(last, content)
         names = ["best.pt"] if better else []
         names += [f"epoch-{epochs:04d}.pt"] if epochs and every and epochs % every == 0 else []
         names += [f"step-{content['step']:08d}.pt"] if self.run.keep_last > 1 else []
-        try:
-            for name in names:
-                _link(last, last.with_name(name))
-            self._prune()
-        except OSError as error:
-            text = f"{last.parent}: could not be written: {error}. last.pt is complete. Is the disk full?"
-            raise CheckpointError(text) from error
+        # last.pt comes last: a run that goes on from it never makes these names again.
+        save_checkpoint(last, content, also=names)
+        self._prune()
         self._saved_at = time.monotonic()
 
     def tidy(self) -> None:
@@ -77,17 +68,3 @@ class Keeper:
         files = sorted(self.folder.last.parent.glob("step-*.pt"))
         for old in files[: -self.run.keep_last] if self.run.keep_last > 1 else files:
             old.unlink()
-
-
-def _link(source: Path, target: Path) -> None:
-    """`target` becomes another name of `source`'s content, atomically; a copy where there are no hard links."""
-    step = target.with_name(f".{target.name}.{os.getpid()}.part")
-    step.unlink(missing_ok=True)
-    try:
-        os.link(source, step)
-    except OSError:
-        with atomic_write(target, "wb") as file, open(source, "rb") as original:
-            shutil.copyfileobj(original, file, 1 << 20)
-        return
-    os.replace(step, target)
-    step.unlink(missing_ok=True)  # replacing a link by another link to the same file does nothing and leaves both
