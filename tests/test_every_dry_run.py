@@ -62,6 +62,9 @@ def stand_ins(path: Path, data_root: Path, cache: Path) -> list[str]:
     ours = next((name for name in OF_OURS if path.name.startswith(f"{name}_")), None)
     if ours is not None:
         options.append(f"datasets.{ours}.root={data_root / 'clips'}")
+    if path.parent.name == "topa" and path.name == "shapes_train.yaml":
+        options += [f"datasets.shapes_text.num_{split}=2" for split in ("train", "test")]
+        options += [f"datasets.shapes_text.features={data_root}/nextqa/clipvitl14.pth", "model.memory.path=null"]
     return options
 
 
