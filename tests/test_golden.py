@@ -16,6 +16,11 @@ CASES = list(find_cases(GOLDEN))
 # Kinds whose smallest case does not fit into a system's share.
 TOO_LARGE = {"bovila": {"end_to_end"}, "topa": {"dataset", "merge_shards", "noise_and_fusion", "train"}}
 TOO_LARGE["video_panda"] = {"alignment_loss", "model_eval_generate", "model_splice", "model_train_forward", "stab_full"}
+TOO_LARGE["vila"] = {
+    *("eva_vit", "qformer", "t5", "state_dict_real_size", "vila_train", "vila_eval", "vila_train_loop"),
+    *("vila_lora_train", "vila_lora_eval", "qvh_localizer_pretrain"),
+    *("sevila_infer", "sevila_train_answerer", "sevila_train_localizer"),
+}
 cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
 
 

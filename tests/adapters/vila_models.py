@@ -14,6 +14,8 @@ from refcases.case import Case
 from refcases.objectives import change_norm
 from torch import Tensor
 
+from vidalign.backbones import flan_t5
+from vidalign.backbones.flan_t5_answers import official_steps
 from vidalign.config.schema import OptimizerConfig
 from vidalign.models.vila.config import (
     DistillConfig,
@@ -171,9 +173,9 @@ def run_eval(case: Case) -> dict[str, Any]:
     model, batch = vila(case).eval(), batch_of(case)
     answers = model.answer(batch)
     letters = model.letter_scores(answers.steps, batch)
-    model.exact = True
-    written = model.answer(batch).steps
-    model.exact = False
+    encoded = flan_t5.encode(model.t5_model, answers.embeds_BMD, answers.mask_BM)
+    penalty = model.config.repetition_penalty
+    written = official_steps(model.t5_model, encoded, answers.mask_BM, penalty=penalty, use_cache=True)
     records = MultipleChoice(MultipleChoiceConfig()).predict(model, batch)
     result = {
         "out/encoder_inputs_embeds": answers.embeds_BMD,

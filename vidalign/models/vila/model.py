@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vidalign.backbones import flan_t5
-from vidalign.backbones.flan_t5_answers import Steps, first_steps, official_steps
+from vidalign.backbones.flan_t5_answers import MAX_NEW_TOKENS, Steps, first_steps, official_steps
 from vidalign.common.output import Output
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo
@@ -73,7 +73,7 @@ class ViLA(nn.Module):
     def __init__(self, dims: Dims, config: Any, *, t5: nn.Module, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config, self.cache_dir, self.temperature = config, None, 1.0
-        self.exact = config.attention == "exact"
+        self.exact, self.max_new_tokens = config.attention == "exact", MAX_NEW_TOKENS
         text = dims.qformer_vocab is not None
         t5_dim = dims.t5["d_model"]
 
@@ -223,8 +223,11 @@ class ViLA(nn.Module):
         tokens = self.tokens(x_BTNC if selection is None else selection.tokens_BSNC, batch)
         embeds, mask = self.t5_input(tokens, batch)
         encoded = flan_t5.encode(self.t5_model, embeds, mask)
-        decode = official_steps if self.exact else first_steps
-        steps = decode(self.t5_model, encoded, mask, penalty=self.config.repetition_penalty)
+        settings = {"penalty": self.config.repetition_penalty}
+        if self.exact:
+            steps = official_steps(self.t5_model, encoded, mask, max_new_tokens=self.max_new_tokens, **settings)
+        else:
+            steps = first_steps(self.t5_model, encoded, mask, **settings)
         return Answers(steps, embeds, mask, selection)
 
     def features(self, batch: dict[str, Any]) -> Tensor:

@@ -25,6 +25,7 @@ from vidalign.media.spec import MediaSpec
 from vidalign.models.base import OptionScores
 from vidalign.models.vila import tower
 from vidalign.models.vila.keys import load_complete, load_start, trained_state
+from vidalign.models.vila.merge import is_localizer
 from vidalign.models.vila.processor import frames_spec
 from vidalign.models.vila.sevila_processor import SeViLAProcessor, sevila_processor
 from vidalign.models.vila.sizes import SIZES, Dims
@@ -68,6 +69,7 @@ class SeViLA(nn.Module):
     def __init__(self, dims: Dims, config: Any, *, t5: nn.Module, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.config, self.cache_dir, self.exact = config, None, config.attention == "exact"
+        self.max_new_tokens = MAX_NEW_TOKENS
         self.visual_encoder = tower.build_vit(dims, dtype=dtype, exact=self.exact)
         self.t5_model = t5
         suffixes = ("_loc",) if config.trains == "localizer_pretraining" else ("", "_loc")
@@ -176,7 +178,7 @@ class SeViLA(nn.Module):
         encoded = flan_t5.encode(self.t5_model, embeds, mask)
         settings = {"penalty": self.config.repetition_penalty}
         if self.exact:
-            steps = official_steps(self.t5_model, encoded, mask, max_new_tokens=MAX_NEW_TOKENS, **settings)
+            steps = official_steps(self.t5_model, encoded, mask, max_new_tokens=self.max_new_tokens, **settings)
         else:
             steps = first_steps(self.t5_model, encoded, mask, **settings)
         return SeViLAAnswers(steps, embeds, mask, positions, yes)
@@ -215,7 +217,7 @@ class SeViLA(nn.Module):
             for t in range(seen_BTNC.shape[1]):
                 embeds, mask = self.frame_input(seen_BTNC[:, t : t + 1], batch, suffix="_loc", prompt="loc")
                 encoded = flan_t5.encode(self.t5_model, embeds, mask)
-                steps = official_steps(self.t5_model, encoded, mask, max_new_tokens=MAX_NEW_TOKENS)
+                steps = official_steps(self.t5_model, encoded, mask, max_new_tokens=self.max_new_tokens)
                 parts.append(steps.scores[0][:, words])
             return torch.stack(parts, dim=1)
         embeds, mask = self.frame_input(seen_BTNC, batch, suffix="_loc", prompt="loc")
@@ -273,7 +275,7 @@ class SeViLA(nn.Module):
 
 def load_both(model: nn.Module, state: dict[str, Tensor], *, where: str) -> list[str]:
     """SeViLA's own file, or BLIP-2's, whose one Q-Former becomes both (SeViLA's start before its pretraining)."""
-    if any("loc" in name for name in state):
+    if any(is_localizer(name) for name in state):
         return load_start(model, state, where=where)
     sides = dict(state)
     for name, value in state.items():
