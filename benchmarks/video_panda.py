@@ -170,8 +170,8 @@ def _visual(args: argparse.Namespace) -> None:
 
 def _tower(args: argparse.Namespace) -> tuple[Stab, torch.nn.Module]:
     row = LANGUAGE_MODELS[SIZES[args.size]["lm"]]
-    tower = Stab(dropout=0.0).to(args.device, args.dtype)
-    return tower, projector(1024, row["dim"]).to(args.device, args.dtype)
+    tower = Stab(dim=args.dim, dropout=0.0).to(args.device, args.dtype)
+    return tower, projector(args.dim, row["dim"]).to(args.device, args.dtype)
 
 
 def _clips(videos: int, args: argparse.Namespace) -> tuple[Tensor, list[Box], list[int]]:
@@ -220,6 +220,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", default="mid", choices=("mid", "7b"), help="width of the language model")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--dim", type=int, default=1024, help="width of STAB; smaller for a quick look")
     parser.add_argument("--videos", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0)

@@ -10,6 +10,7 @@ from vidalign.common.errors import ConfigError, DataError
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.registry import JUDGES
+from vidalign.runners.folder import closing_table
 from vidalign.scoring.judge import Item, judge_metrics, read_verdict
 from vidalign.scoring.judge_chat import ChatJudge, Reply, ReplyStore
 from vidalign.scoring.judge_config import JudgeConfig
@@ -209,3 +210,9 @@ def test_one_odd_reply_costs_nobody_else(tmp_path):
     judge = ChatJudge("j", ask, store=ReplyStore(tmp_path / "j.jsonl"), attempts=2, parallel=3)
     verdicts = judge.judge([item("1"), item("2", "dog"), item("3")])
     assert [one.parsed for one in verdicts] == [True, False, True] and len(asked) == 3
+
+
+def test_the_closing_table_shows_scores_out_of_5_and_shares_as_percentages():
+    metrics = {"accuracy_j": 0.5, "score_j": 3.25, "detail_j": 2.0, "unparsed_j": 1}
+    shown = closing_table({"d/val": ([], metrics)})
+    assert "50.00 %" in shown and "3.25 of 5" in shown and "2.00 of 5" in shown

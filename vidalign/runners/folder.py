@@ -20,6 +20,7 @@ from vidalign.common import dist
 from vidalign.common.errors import ConfigError
 from vidalign.common.io import atomic_write, write_json
 from vidalign.config.load import resolved_yaml
+from vidalign.scoring.judge_prompts import RATINGS
 
 if TYPE_CHECKING:
     from vidalign.common.record import Record
@@ -103,7 +104,9 @@ def closing_table(results: dict[str, tuple[list[Record], dict[str, float]]]) -> 
 
 
 def _number(key: str, value: float | str) -> str:
-    """Shares as percentages with two decimals, counts and remarks as they are."""
+    """Shares as percentages with two decimals, a judge's scores out of 5, counts and remarks as they are."""
+    if isinstance(value, float) and key.startswith(RATINGS):
+        return f"{value:.2f} of 5"
     return str(value) if isinstance(value, int | str) else f"{100 * value:.2f} %"
 
 

@@ -163,3 +163,5 @@ _ALL = (
     ),
 )
 PROTOCOLS = {protocol.name: protocol for protocol in _ALL}
+# How the names of metrics begin whose values are mean scores from 0 to 5.
+RATINGS = ("score_", *(f"{name}_" for name in PROTOCOLS if name != "open_ended"))
