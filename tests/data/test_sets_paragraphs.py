@@ -194,3 +194,18 @@ def test_the_template_is_valid(repository: Path) -> None:
     assert len(samples) == 8 and {sample.task for sample in samples} >= {"mc_qa", "moment", "entailment"}
     page = (repository / "docs/own_data.md").read_text()
     assert all(f"`{name}`" in page for name in FIELDS if name != "clip_len")
+
+
+def test_processed_rows_of_sevila(tmp_path: Path) -> None:
+    base = {"video": "folder/v1", "question": "What?", "start": 1.0, "end": 4.5}
+    four, five = ({f"a{i}": f"o{i}" for i in range(n)} for n in (4, 5))
+    put(tmp_path, "star/val.json", [base | four | {"num_option": 4, "qid": "Sequence_T1_3", "answer": 2}])
+    put(tmp_path, "tvqa/val.json", [base | five | {"num_option": 5, "qid": "TVQA_9", "answer": 4}])
+    put(tmp_path, "vlep/val.json", [base | {"a0": "x", "a1": "y", "num_option": 2, "qid": "VLEP_7", "answer": 1}])
+    found = {name: read(tmp_path / name, name)[0] for name in ("star", "tvqa", "vlep")}
+    assert {name: (s.answer_idx, s.span, s.split) for name, s in found.items()} == {
+        "star": (2, (1.0, 4.5), "val"),
+        "tvqa": (4, (1.0, 4.5), "val"),
+        "vlep": (1, (1.0, 4.5), "val"),
+    }
+    assert {s.media.video_id for s in found.values()} == {"v1"} and found["star"].qtype == "Sequence"

@@ -58,7 +58,7 @@ def test_list_benchmarks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["list", "benchmarks", "--data-root", str(tmp_path)]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
     assert "found: val (clipvitl14.pth)" in lines["vlep"]
-    assert "missing: no annotation file (STAR_{split}.json)" in lines["star"] and "no folder" in lines["tvqa"]
+    assert "missing: no annotation file (STAR_{split}.json" in lines["star"] and "no folder" in lines["tvqa"]
 
 
 def test_gifs_become_mp4(tmp_path: Path, repository: Path) -> None:

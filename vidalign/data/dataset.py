@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from vidalign.common.errors import MediaError, UserError
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import Sample
+from vidalign.data.packed import packed
 
 if TYPE_CHECKING:
     from vidalign.media.load import LoadedMedia
@@ -74,7 +75,7 @@ class SampleDataset:
         *,
         option_seed: int | None = None,
     ) -> None:
-        self.samples = samples
+        self.samples = packed(samples)
         self.processor = processor
         self.media_loader = media_loader
         self.option_seed = option_seed

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.scoring.intervals import wilson
+from vidalign.scoring.intervals import macro, wilson
 from vidalign.scoring.match import exactly_one_each
 
 
@@ -39,8 +39,8 @@ def multiple_choice_metrics(
 ) -> dict[str, float | int]:
     """Metrics of one split; exactly one record per sample, in any order, or DataError.
 
-    Keys: accuracy (micro), accuracy_low, accuracy_high (95 %), accuracy_<type>, accuracy_<group>, accuracy_macro (only
-    with types), samples, scored, failed.
+    Keys: accuracy (micro), accuracy_low, accuracy_high (95 %), accuracy_<type>, accuracy_<group>, accuracy_macro with
+    its _low and _high (only with types), samples, scored, failed.
     """
     by_uid = exactly_one_each(records, samples)
     overall, types = Tally(), defaultdict(Tally)
@@ -62,7 +62,9 @@ def multiple_choice_metrics(
         metrics |= {f"accuracy_{name}": types[name].share for name in sorted(types)}
         metrics |= {f"accuracy_{name}": tally.share for name, tally in grouped.items()}
         parts = list((grouped or types).values())
-        metrics["accuracy_macro"] = sum(tally.share for tally in parts) / len(parts)
+        low, high = macro([(tally.correct, tally.total) for tally in parts])
+        metrics |= {"accuracy_macro": sum(tally.share for tally in parts) / len(parts)}
+        metrics |= {"accuracy_macro_low": low, "accuracy_macro_high": high}
     failed = sum(record.status != "ok" for record in by_uid.values())
     return metrics | {"samples": len(samples), "scored": overall.total, "failed": failed}
 

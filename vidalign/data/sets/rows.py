@@ -209,6 +209,15 @@ def read_jsonl(path: Path) -> Iterator[Row]:
             index += 1
 
 
+def sevila_row(row: Row, names: Mapping[str, Any]) -> Row:
+    """A row of SeViLA's processed files under the raw ones' names; its video is a path without suffix.
+
+    names: further fields made from the row. Question and options stay as processed.
+    """
+    video = row.text("video").rpartition("/")[2]
+    return Row(row.file, row.place, row.index, {**row.values, "video": video, **names})
+
+
 def _row(path: Path, place: str, index: int, values: Any) -> Row:
     if not isinstance(values, dict):
         raise DataError(f"{path}, {place}: an object with named fields expected, found {type(values).__name__}")

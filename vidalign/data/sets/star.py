@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.data.sets.base import AnnotationBuilder, Row, read_json_rows
+from vidalign.data.sets.base import AnnotationBuilder
+from vidalign.data.sets.rows import Row, read_json_rows
 
 _TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
 # Ground-truth graphs; large, and never to be seen by a model.
@@ -14,7 +15,7 @@ _GRAPHS = ("situations", "question_program")
 
 
 class Star(AnnotationBuilder):
-    """`STAR_<split>.json`; videos `<video_id>.mp4`.
+    """`STAR_<split>.json`, or `<split>.json` as processed by SeViLA / ViLA; videos `<video_id>.mp4`.
 
     Headline "accuracy" is the micro average, which BoViLA and LLaMA-VQA call Total; the mean of the four types, which
     the challenge and ViLA report, stands beside it as the macro average.
@@ -27,12 +28,13 @@ class Star(AnnotationBuilder):
         submission="star",
         expected_counts={"train": 45731, "val": 7098, "test": 7377},
     )
-    patterns = ("STAR_{split}.json",)
+    patterns = ("STAR_{split}.json", "{split}.json")
     type_numbers: ClassVar = {name: number for number, name in enumerate(_TYPES, start=1)}
 
     def rows_of(self, split: str) -> Iterable[Row]:
-        """Items of the json list."""
-        return read_json_rows(self.split_file(split))
+        """Items of the json list; SeViLA's processed rows are turned into raw ones."""
+        rows = read_json_rows(self.split_file(split))
+        return (_from_sevila(row) if "num_option" in row.values else row for row in rows)
 
     def sample(self, row: Row, split: str) -> Sample:
         """Options in the order of their choice_id; the answer is located by its text."""
@@ -74,3 +76,15 @@ class Star(AnnotationBuilder):
         if len({choice["choice_id"] for choice in ordered}) != len(ordered):
             raise row.error("choices", "every choice_id may occur once only")
         return tuple(row.as_text("choices", choice["choice"]) for choice in ordered)
+
+
+def _from_sevila(row: Row) -> Row:
+    """{video, num_option, qid, question, a0..a3, answer (index), start, end}."""
+    texts = [row.text(f"a{place}") for place in range(4)]
+    index = row.index_in("answer", len(texts))
+    values = {"question_id": row.text("qid"), "video_id": row.text("video").rpartition("/")[2]}
+    values["choices"] = [{"choice_id": place, "choice": text} for place, text in enumerate(texts)]
+    values["answer"] = None if index is None else texts[index]
+    drop = {"a0", "a1", "a2", "a3", "qid", "video"}
+    rest = {key: value for key, value in row.values.items() if key not in drop}
+    return Row(row.file, row.place, row.index, {**rest, **values})

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from vidalign.common.sample import QA, DatasetInfo, Media, Sample
-from vidalign.data.sets.base import AnnotationBuilder, Row, read_json_rows
+from vidalign.data.sets.base import AnnotationBuilder, Row, read_json, read_json_rows
 from vidalign.data.sets.files import FoundFile
 
 _LETTERS = string.ascii_uppercase
@@ -56,11 +56,23 @@ class WebVid(AnnotationBuilder):
     """`<split>.json`, `features.pkl` (a dictionary by `feature_idx`): one caption per video, no question."""
 
     info = DatasetInfo(name="webvid", task="caption")
-    patterns = ("{split}.json",)
+    patterns = ("{split}.json", "txt_webvid2.5m.json")
+
+    @classmethod
+    def parts(cls, found: FoundFile) -> list[str]:
+        """The splits of Violet's file {split: {video: [caption]}}."""
+        return [name for name in ("train", "val") if name in read_json(found.path)]
 
     def rows_of(self, split: str) -> Iterable[Row]:
-        """Items of the json list."""
-        return read_json_rows(self.split_file(split))
+        """Items of the json list; Violet's file gives a video and its one caption."""
+        path = self.split_file(split)
+        if not path.name.startswith("txt_"):
+            return read_json_rows(path)
+        videos = read_json(path)[split].items()
+        return (
+            Row(path, f"{split} video {video}", index, {"feature_idx": video, "caption": captions[0]})
+            for index, (video, captions) in enumerate(videos)
+        )
 
     def sample(self, row: Row, split: str) -> Sample:
         """uid by `feature_idx`."""

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Sample, Subtitle
-from vidalign.data.sets.base import AnnotationBuilder, Row, read_jsonl
+from vidalign.data.sets.base import AnnotationBuilder
+from vidalign.data.sets.rows import Row, read_json_rows, read_jsonl, sevila_row
 from vidalign.data.sets.subtitles import read_subtitles
 from vidalign.text.dialogue import read_srt
 
@@ -29,11 +30,12 @@ class Tvqa(AnnotationBuilder):
         expected_counts={"train": 122039, "val": 15253, "test_public": 7623},
     )
 
-    patterns = ("tvqa_{split}.jsonl",)
+    patterns = ("tvqa_{split}.jsonl", "{split}.json")
 
     def rows_of(self, split: str) -> Iterable[Row]:
-        """Lines of the release file."""
-        return read_jsonl(self.split_file(split))
+        """Lines of the release file, or SeViLA's processed list."""
+        path = self.split_file(split)
+        return map(_from_sevila, read_json_rows(path)) if path.suffix == ".json" else read_jsonl(path)
 
     def sample(self, row: Row, split: str) -> Sample:
         """uid by qid, by the row number where there is none; the label is hidden in the test files."""
@@ -81,3 +83,9 @@ class Tvqa(AnnotationBuilder):
     @cached_property
     def _srt(self) -> dict[str, tuple[Subtitle, ...]]:
         return {}
+
+
+def _from_sevila(row: Row) -> Row:
+    names = {"q": row.text("question"), "answer_idx": row.values.get("answer"), "vid_name": row.text("video")}
+    times = "-".join(str(row.values.get(name, "NaN")) for name in ("start", "end"))
+    return sevila_row(row, names | {"vid_name": names["vid_name"].rpartition("/")[2], "ts": times})

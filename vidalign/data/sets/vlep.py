@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from vidalign.common.sample import DatasetInfo, Sample, Subtitle
 from vidalign.data.sets.base import AnnotationBuilder
-from vidalign.data.sets.rows import Row, read_jsonl
+from vidalign.data.sets.rows import Row, read_json_rows, read_jsonl, sevila_row
 from vidalign.data.sets.subtitles import read_subtitles
 
 
@@ -26,12 +26,14 @@ class Vlep(AnnotationBuilder):
         expected_counts={"train": 20142, "val": 4392, "dev": 4392, "test": 4192},
     )
 
-    patterns = ("vlep_{split}_release.jsonl",)
+    patterns = ("vlep_{split}_release.jsonl", "{split}.json")
     split_names: ClassVar = {"val": "dev"}
 
     def rows_of(self, split: str) -> Iterable[Row]:
-        """Lines of the release file."""
-        return read_jsonl(self.split_file(split))
+        """Lines of the release file, or SeViLA's processed list."""
+        release = self.patterns[0].format(split=self.split_names.get(split, split))
+        path = self.given or self.file(release, f"{split}.json")
+        return map(_from_sevila, read_json_rows(path)) if path.suffix == ".json" else read_jsonl(path)
 
     def sample(self, row: Row, split: str) -> Sample:
         """Two events as options; the label is hidden in test."""
@@ -66,3 +68,10 @@ class Vlep(AnnotationBuilder):
 def video_file(name: str) -> str:
     """YouTube names (with ":") lie in their own folder, TV names are TVQA clips without the ending `_ep`."""
     return f"vlep_ytb_clips/{name}.mp4" if ":" in name else f"{name.removesuffix('_ep')}.mp4"
+
+
+def _from_sevila(row: Row) -> Row:
+    """{video, qid, a0, a1, answer, question (made), start, end}."""
+    names = {"events": [row.text("a0"), row.text("a1")], "ts": [row.values.get("start"), row.values.get("end")]}
+    names |= {"example_id": row.text("qid"), "vid_name": row.text("video").rpartition("/")[2]}
+    return sevila_row(row, names)
