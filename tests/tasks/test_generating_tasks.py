@@ -1,9 +1,13 @@
 """Tasks that let a model speak: records, settings, metrics."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from vidalign.common.errors import ConfigError
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.registry import TASKS
+from vidalign.runners.build import require_fitting
 
 
 class Parrot:
@@ -26,6 +30,16 @@ def test_records(name):
     config.generation.max_new_tokens, config.generation.num_beams = 7, 3
     task.predict(model, {"uid": ["1", "2"]})
     assert model.given == {"max_new_tokens": 7, "num_beams": 3}
+
+
+def test_a_benchmark_of_another_kind_is_told():
+    experiment = SimpleNamespace(task=SimpleNamespace(name="captioning"))
+    captions = [Sample(uid="1", dataset="c", split="v", task="caption")]
+    require_fitting(experiment, "c", captions)
+    with pytest.raises(ConfigError, match=r"samples of kind caption, but datasets\.nextqa holds mc_qa"):
+        require_fitting(experiment, "nextqa", [*captions, Sample(uid="2", dataset="n", split="v", task="mc_qa")])
+    experiment.task.name = "open_ended"
+    require_fitting(experiment, "c", captions)
 
 
 def test_metrics_of_captions():

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from vidalign.common.sample import DatasetInfo
+    from vidalign.common.sample import DatasetInfo, Sample
     from vidalign.config.schema import Experiment
     from vidalign.media.spec import MediaSpec
 
@@ -108,6 +108,17 @@ def build_processor(experiment: Experiment, model: nn.Module, info: DatasetInfo,
     if getattr(model, "batches_by_ability", False):
         asked["ability"] = TASKS.entry(experiment.task.name).needs
     return model.processor(info, train=train, seed=experiment.run.seed, **asked)
+
+
+def require_fitting(experiment: Experiment, name: str, samples: Sequence[Sample]) -> None:
+    """ConfigError when the task cannot score what this dataset holds (`accepts` of the task's class)."""
+    accepts = getattr(TASKS.load(experiment.task.name), "accepts", None)
+    odd = next((sample.task for sample in samples if accepts and sample.task not in accepts), None)
+    if odd is not None:
+        raise ConfigError(
+            f"task.name: {experiment.task.name} scores samples of kind {' or '.join(accepts)}, but datasets.{name} "
+            f"holds {odd}; choose another task or dataset"
+        )
 
 
 class JointDataset:
@@ -195,6 +206,7 @@ class DataRoom:
             if not config.eval:
                 continue
             dataset, builder = self.dataset(name, config.eval, train=False)
+            require_fitting(self.experiment, name, dataset.samples)
             batch_size = run.eval_batch_size_per_gpu or run.batch_size_per_gpu
             sampler = EvalSampler(len(dataset), batch_size=batch_size, rank=dist.rank(), world=dist.world_size())
             sets.append(EvalSet(name, config.eval, dataset.samples, builder.info, self._loader(dataset, sampler)))

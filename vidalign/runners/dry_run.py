@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from vidalign.common.errors import ConfigError
 from vidalign.media.features import FeatureStore
 from vidalign.registry import DATASETS, MODELS
-from vidalign.runners.build import build_processor, build_schedule, build_task, frozen_dtype, load_weights
+from vidalign.runners.build import (
+    build_processor,
+    build_schedule,
+    build_task,
+    frozen_dtype,
+    load_weights,
+    require_fitting,
+)
 from vidalign.runners.optim import count_parameters, trained_parameters
 
 if TYPE_CHECKING:
@@ -72,6 +79,8 @@ def _dataset_lines(experiment: Experiment, name: str, config: Any, model: nn.Mod
     lines = []
     for split in dict.fromkeys(split for split in (config.train, config.eval) if split):
         samples = builder.samples(split)
+        if split == config.eval:
+            require_fitting(experiment, name, samples)
         lines.append(f"data        {name}/{split}: {len(samples):,} samples, {_media(samples, store, builder)}")
     return lines
 

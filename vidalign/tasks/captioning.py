@@ -20,6 +20,7 @@ class Captioning:
     """Asks a model to `generate` and makes records with pred_text."""
 
     needs: ClassVar[str] = "generate"
+    accepts: ClassVar[tuple[str, ...]] = ("caption",)
 
     def __init__(self, config: CaptioningConfig) -> None:
         self.config = config

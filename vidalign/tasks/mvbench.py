@@ -20,6 +20,7 @@ class MVBench:
     """Asks a model to `generate` and makes records with pred_text; which option that is, scoring decides."""
 
     needs: ClassVar[str] = "generate"
+    accepts: ClassVar[tuple[str, ...]] = ("mc_qa",)
 
     def __init__(self, config: MVBenchConfig) -> None:
         self.config = config
