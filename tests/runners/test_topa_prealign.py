@@ -68,7 +68,7 @@ def test_a_row_too_long_is_told_at_once_unless_it_may_be_left_out(root):
         runner(root, "model.overflow=error").train()
 
 
-def test_a_memory_of_the_wrong_width_is_told_before_any_score(root):
+def test_a_memory_of_the_wrong_width_is_told_before_any_step(root):
     import pickle
 
     import torch
@@ -76,3 +76,4 @@ def test_a_memory_of_the_wrong_width_is_told_before_any_score(root):
     (root / "textvid/memory.pkl").write_bytes(pickle.dumps(torch.randn(5, 32)))
     with pytest.raises(ConfigError, match=r"rows of width 32, the model's features have 64 \(model\.visual_dim\)"):
         runner(root, "run.max_epochs=1").train()
+    assert not (root / "out/metrics.jsonl").exists()

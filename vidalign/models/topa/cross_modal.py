@@ -67,6 +67,11 @@ class SupportMemory:
             self._rows = rows[: self.max_rows]
         return self._rows
 
+    def check(self) -> None:
+        """ConfigError at the start of a run, not at its first evaluation, when the file does not fit the model."""
+        if self.path.is_file():  # the config's check has told of a missing one
+            assert self.rows.shape[1] == self.width
+
     def project(self, frames: Tensor) -> Tensor:
         """Unit frames (..., E) -> the same shape on the text side, float32, unit rows."""
         flat_NE = frames.reshape(-1, frames.shape[-1]).float()

@@ -70,6 +70,7 @@ class TOPA(nn.Module):
                 chunk_rows=own.chunk_rows,
                 top_k=own.top_k,
             )
+            memory.check()
         video_lm = build_video_lm(config, dtype=dtype)
         return cls(video_lm, config, memory=memory, cache_dir=Path(cache_dir) if cache_dir else None)
 
