@@ -59,8 +59,8 @@ def main() -> None:
     _compare("training loss", steps)
     _compare("option scores", scores)
     print()
-    _report("training step", time_in_turns(steps, rounds=args.rounds, device=args.device), "step")
-    _report("option scoring", time_in_turns(scores, rounds=args.rounds, device=args.device), "batch")
+    _report("training step", time_in_turns(steps, rounds=args.rounds, device=args.device, warm_up=False), "step")
+    _report("option scoring", time_in_turns(scores, rounds=args.rounds, device=args.device, warm_up=False), "batch")
     if args.device == "cuda":
         _report_utilisation(fast, steps["fast"], args)
 

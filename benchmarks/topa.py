@@ -43,26 +43,44 @@ def main() -> None:
     fast, exact = _models(args)
     print(f"{args.size}, {args.dtype}, {args.device}, torch {torch.__version__}, {torch.get_num_threads()} threads")
 
+    if "scoring" in args.what:
+        _time_scoring(fast, exact, args)
+    for name in DEMO_LENGTHS:
+        if name in args.what:
+            _time_captions(name, fast, exact, args)
+
+
+def _time_scoring(fast: TOPA, exact: TOPA, args: argparse.Namespace) -> None:
     batch = _questions(args.device)
-    scores = {
+    variants = {
         "exact": lambda: exact.score_options(batch).scores,
         "fast": lambda: fast.score_options(batch).scores,
     }
+    want, got = variants["exact"](), variants["fast"]()
     print(f"\nrows {ROW_LENGTHS} of {MAX_SEQ_LEN} tokens, {OPTIONS} options, {FRAMES} frames")
-    difference = (scores["fast"]() - scores["exact"]()).abs().max()
-    print(f"scores differ by at most {difference:.1e} (values up to {scores['exact']().abs().max():.2f})")
-    report("option scoring", time_in_turns(scores, rounds=args.rounds, device=args.device), unit="batch")
+    print(f"scores differ by at most {(got - want).abs().max():.1e} (values up to {want.abs().max():.2f})")
+    report(
+        "option scoring",
+        time_in_turns(variants, rounds=args.rounds, device=args.device, warm_up=False),
+        unit="batch",
+    )
 
-    for name, lengths in DEMO_LENGTHS.items():
-        prompt, steps = _demo(lengths, args), DEMOS[name].steps
-        captions = {
-            "exact": lambda prompt=prompt, steps=steps: _recompute(exact, prompt, steps=steps),
-            "fast": lambda prompt=prompt, steps=steps: fast.continue_greedily(**prompt, steps=steps),
-        }
-        (tokens, logits), (want_tokens, want) = captions["fast"](), captions["exact"]()
-        print(f"\n{name}: {args.videos} videos, {sum(lengths) + FRAMES} tokens and {steps} steps")
-        print(f"equal tokens: {torch.equal(tokens, want_tokens)}, logits within {(logits - want).abs().max():.1e}")
-        report(f"{name} captions", time_in_turns(captions, rounds=args.rounds, device=args.device), unit="batch")
+
+def _time_captions(name: str, fast: TOPA, exact: TOPA, args: argparse.Namespace) -> None:
+    lengths, steps = DEMO_LENGTHS[name], DEMOS[name].steps
+    prompt = _demo(lengths, args)
+    variants = {
+        "exact": lambda: _recompute(exact, prompt, steps=steps),
+        "fast": lambda: fast.continue_greedily(**prompt, steps=steps),
+    }
+    (want_tokens, want), (tokens, logits) = variants["exact"](), variants["fast"]()
+    print(f"\n{name}: {args.videos} videos, {sum(lengths) + FRAMES} tokens and {steps} steps")
+    print(f"equal tokens: {torch.equal(tokens, want_tokens)}, logits within {(logits - want).abs().max():.1e}")
+    report(
+        f"{name} captions",
+        time_in_turns(variants, rounds=args.rounds, device=args.device, warm_up=False),
+        unit="batch",
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -70,6 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", default="mid", choices=[name for name in SIZES if SIZES[name]])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--what", nargs="+", default=["scoring", *DEMO_LENGTHS], choices=["scoring", *DEMO_LENGTHS])
     parser.add_argument("--videos", type=int, default=8, help="videos that get their captions together (default 8)")
     parser.add_argument("--rounds", type=int, default=3, help="timed runs of each variant (default 3)")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's own choice)")

@@ -18,16 +18,18 @@ class Timing:
     cpu: list[float] = field(default_factory=list)
 
 
-def time_in_turns(variants: dict[str, Callable], *, rounds: int, device: str = "cpu") -> dict[str, Timing]:
-    """Run every variant once to warm up and then `rounds` times."""
+def time_in_turns(
+    variants: dict[str, Callable], *, rounds: int, device: str = "cpu", warm_up: bool = True
+) -> dict[str, Timing]:
+    """Run every variant `rounds` times, before that once to warm up unless it has run already."""
     timings = {name: Timing() for name in variants}
-    for index in range(rounds + 1):
+    for index in range(-int(warm_up), rounds):
         for name, run in variants.items():
             _synchronize(device)
             start, start_cpu = time.perf_counter(), time.process_time()
             run()
             _synchronize(device)
-            if index:
+            if index >= 0:
                 timings[name].clock.append(time.perf_counter() - start)
                 timings[name].cpu.append(time.process_time() - start_cpu)
     return timings

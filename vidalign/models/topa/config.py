@@ -33,7 +33,7 @@ class MemoryConfig:
     path: str | None = option(None, "file with (rows, visual_dim) CLIP text features; null: no projection")
     rows: int | None = option(1_000_000, "use only the first so many rows; null: all", low=1)
     temperature: float = option(0.01, "of the softmax over the memory", low=1e-6)
-    chunk_rows: int = option(65536, "rows that are read at a time", low=1)
+    chunk_rows: int = option(4096, "rows that are read at a time", low=1)
     top_k: int | None = option(None, "only the so many most similar rows take part; null: all (as published)", low=1)
 
     cache: bool = option(True, "compute once per video, and keep it in ${paths.cache} for later runs")

@@ -21,6 +21,10 @@ from vidalign.media.arrays import open_matrix
 
 _BLOCK_BYTES = 1 << 20
 
+# Frames whose scores with a chunk are held at a time (8 MiB at 4096 rows): they stay in a processor's cache, and the
+# matrix products are large enough for its full speed.
+_BLOCK_FRAMES = 512
+
 
 class SupportMemory:
     """CLIP text features (M, E), memory-mapped where the file allows it; they are not normalised here.
@@ -35,7 +39,7 @@ class SupportMemory:
         width: int,
         rows: int | None = None,
         temperature: float = 0.01,
-        chunk_rows: int = 65536,
+        chunk_rows: int = 4096,
         top_k: int | None = None,
     ) -> None:
         self.path, self.width, self.max_rows = Path(path), width, rows
@@ -84,12 +88,7 @@ class SupportMemory:
         return moved_NE.view(frames.shape)
 
 
-# Frames x rows of which scores are held at a time (8 MiB): they stay in a processor's cache, and the two matrix
-# products are large enough for its full speed.
-_BLOCK_FRAMES, _TILE_ROWS = 512, 4096
-
-
-def project(frames_NE: Tensor, memory_ME: Tensor, *, temperature: float = 0.01, chunk_rows: int = 65536) -> Tensor:
+def project(frames_NE: Tensor, memory_ME: Tensor, *, temperature: float = 0.01, chunk_rows: int = 4096) -> Tensor:
     """normalize(softmax(frames memory^T / temperature) memory), exactly, over chunks of the memory.
 
     Each chunk is read (and converted) once, for all frames. A zero frame (padding) becomes the normalised mean of the
@@ -97,9 +96,9 @@ def project(frames_NE: Tensor, memory_ME: Tensor, *, temperature: float = 0.01, 
     """
     blocks = [_RunningMean(block_NE / temperature) for block_NE in frames_NE.split(_BLOCK_FRAMES)]
     for chunk_CE in memory_ME.split(chunk_rows):
-        for tile_CE in chunk_CE.to(frames_NE).split(_TILE_ROWS):
-            for block in blocks:
-                block.add(tile_CE)
+        chunk_CE = chunk_CE.to(frames_NE)
+        for block in blocks:
+            block.add(chunk_CE)
     return torch.cat([F.normalize(block.sum_NE / block.weight_N1, dim=-1) for block in blocks])
 
 
@@ -125,7 +124,7 @@ class _RunningMean:
 
 
 def project_top_k(
-    frames_NE: Tensor, memory_ME: Tensor, *, k: int, temperature: float = 0.01, chunk_rows: int = 65536
+    frames_NE: Tensor, memory_ME: Tensor, *, k: int, temperature: float = 0.01, chunk_rows: int = 4096
 ) -> Tensor:
     """The same with only the k most similar rows of the memory: an approximation that the paper does not use."""
     best_NK = frames_NE.new_empty(len(frames_NE), 0)
