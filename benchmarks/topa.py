@@ -51,13 +51,14 @@ def main() -> None:
 
 
 def _time_scoring(fast: TOPA, exact: TOPA, args: argparse.Namespace) -> None:
-    batch = _questions(args.device)
+    lengths = ROW_LENGTHS[: args.videos]
+    batch = _questions(lengths, args.device)
     variants = {
         "exact": lambda: exact.score_options(batch).scores,
         "fast": lambda: fast.score_options(batch).scores,
     }
     want, got = variants["exact"](), variants["fast"]()
-    print(f"\nrows {ROW_LENGTHS} of {MAX_SEQ_LEN} tokens, {OPTIONS} options, {FRAMES} frames")
+    print(f"\nrows {lengths} of {MAX_SEQ_LEN} tokens, {OPTIONS} options, {FRAMES} frames")
     print(f"scores differ by at most {(got - want).abs().max():.1e} (values up to {want.abs().max():.2f})")
     report(
         "option scoring",
@@ -89,7 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--what", nargs="+", default=["scoring", *DEMO_LENGTHS], choices=["scoring", *DEMO_LENGTHS])
-    parser.add_argument("--videos", type=int, default=8, help="videos that get their captions together (default 8)")
+    parser.add_argument("--videos", type=int, default=8, help="in a batch (default 8, the most questions)")
     parser.add_argument("--rounds", type=int, default=3, help="timed runs of each variant (default 3)")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: torch's own choice)")
     return parser.parse_args()
@@ -116,16 +117,16 @@ def _models(args: argparse.Namespace) -> tuple[TOPA, TOPA]:
     return fast, exact
 
 
-def _questions(device: str) -> dict:
+def _questions(row_lengths: list[int], device: str) -> dict:
     """An evaluation batch as the collate makes it, with random words at real lengths."""
     generator = torch.Generator().manual_seed(1)
-    ids = torch.zeros(len(ROW_LENGTHS), OPTIONS, MAX_SEQ_LEN, dtype=torch.long)
+    ids = torch.zeros(len(row_lengths), OPTIONS, MAX_SEQ_LEN, dtype=torch.long)
     labels = torch.zeros_like(ids)
-    for b, length in enumerate(ROW_LENGTHS):
+    for b, length in enumerate(row_lengths):
         ids[b, :, :length] = torch.randint(3, 1000, (length,), generator=generator)
         ids[b, :, length - 3] = torch.arange(10, 10 + OPTIONS)  # the letter
         labels[b, :, length - SUPERVISED : length] = ids[b, :, length - SUPERVISED : length]
-    lengths = torch.tensor(ROW_LENGTHS)[:, None].expand(-1, OPTIONS)
+    lengths = torch.tensor(row_lengths)[:, None].expand(-1, OPTIONS)
     rows = {"ids": ids, "labels": labels, "lengths": lengths}
     rows["video_start"] = torch.full((len(ids),), VIDEO_START)
     video = torch.randn(len(ids), FRAMES, VISUAL_DIM, generator=generator)
