@@ -168,13 +168,16 @@ class WindowAttention(_CrossAttention):
     """LSD: patches (N, H, W, C) -> (N, h, w, C); every cell's mean asks its own 2x2 patches."""
 
     def forward(self, x_NHWC: Tensor) -> Tensor:
-        """One matrix product for all frames' keys and values; the four scores of a cell without a batch of products."""
-        blocks = rearrange(x_NHWC, "n (h p) (w q) c -> n h w (p q) c", p=2, q=2)
-        pooled_NhwC = blocks.mean(3)
-        query = rearrange(self.q(pooled_NhwC), "n h w (a d) -> n h w 1 a d", a=self.heads)
-        key, value = rearrange(self.kv(blocks), "n h w m (two a d) -> two n h w m a d", two=2, a=self.heads)
-        weight = torch.softmax((query * key).sum(-1, keepdim=True).float() * self.scale, dim=3).to(value.dtype)
-        return pooled_NhwC + self.proj(rearrange((weight * value).sum(3), "n h w a d -> n h w (a d)"))
+        """One query per cell: as in Extractor.forward nothing is projected per patch, so a quarter of the work."""
+        height, width = x_NHWC.shape[1] // 2, x_NHWC.shape[2] // 2
+        blocks_B4C = rearrange(x_NHWC, "n (h p) (w q) c -> (n h w) (p q) c", p=2, q=2)
+        pooled_BC = blocks_B4C.mean(1)
+        weight_kv = rearrange(self.kv[1].weight, "(two a d) c -> two a d c", two=2, a=self.heads)
+        query_BAD = rearrange(self.q(pooled_BC), "b (a d) -> b a d", a=self.heads)
+        gathered_BAC = single_query(query_BAD, self.kv[0](blocks_B4C), weight_kv[0], scale=self.scale)
+        value_BAD = torch.einsum("bac,adc->bad", gathered_BAC, weight_kv[1])
+        made_BC = pooled_BC + self.proj(rearrange(value_BAD, "b a d -> b (a d)"))
+        return rearrange(made_BC, "(n h w) c -> n h w c", h=height, w=width)
 
     def exact(self, x_NHWC: Tensor) -> Tensor:
         """Windows cut out by unfold, as in the official code."""
