@@ -80,9 +80,7 @@ def _arguments() -> argparse.Namespace:
 def _model(args: argparse.Namespace, cls: type, *, frames_kept: int = KEPT, **more: Any) -> Any:
     common = {"size": args.size, "num_frames": FRAMES, "frames_kept": frames_kept, "dropout": 0.0}
     common["weights"] = WeightsConfig(format="random")
-    config = (
-        SeViLAConfig(**common, **more) if cls is SeViLA else ViLAConfig(**common, selector=SelectorConfig(), **more)
-    )
+    config = SeViLAConfig(**common, **more) if cls is SeViLA else ViLAConfig(**common, **more)
     with torch.device(args.device):
         model = cls.from_config(config, dtype=getattr(torch, args.dtype))
     model.max_new_tokens = ANSWER_TOKENS

@@ -31,7 +31,7 @@ def run(accumulation):
     )
     loader = [{"batch": {"uid": ["u"], "x": torch.tensor(float(x))}} for x in (1, 10, 100)]
     settings = LoopSettings(max_epochs=2, accumulate=2, accumulation=accumulation)
-    train(model, loader, optimizer, lr_at=lambda position: round(position * 3), settings=settings)
+    train(model, loader, optimizer, lr_at=lambda position: float(round(position * 3)), settings=settings)
     return model, steps
 
 
