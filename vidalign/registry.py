@@ -174,6 +174,12 @@ MODELS = Registry(
 DATASETS = Registry(
     "dataset",
     {
+        "lfvila8m": Entry(
+            f"{_SETS}.lfvila8m:LFVila8M", _DATASET, "LF-VILA-8M: runs of clips (jsonl, LMDB, tar shards)"
+        ),
+        "clips_paragraphs": Entry(
+            f"{_SETS}.clips_paragraphs:ClipsParagraphs", _DATASET, "hand-written paragraphs over real videos"
+        ),
         "nextqa": Entry(f"{_SETS}.nextqa:NextQA", _DATASET, "NExT-QA multiple choice (csv)"),
         "clips": Entry(f"{_SETS}.nextqa:Clips", _DATASET, "hand-written questions over real videos, NExT-QA layout"),
         "nextqa_oe": Entry(f"{_SETS}.nextqa:NextOE", _DATASET, "NExT-QA open-ended (csv)"),
@@ -253,6 +259,24 @@ DATASETS = Registry(
 TASKS = Registry(
     "task",
     {
+        "retrieval": Entry(
+            "vidalign.tasks.retrieval:Retrieval",
+            "vidalign.tasks.config:RetrievalConfig",
+            "texts and videos find one another",
+            needs="embed_video",
+        ),
+        "classification": Entry(
+            "vidalign.tasks.classification:Classification",
+            "vidalign.tasks.config:ClassificationConfig",
+            "the class of a video, or of the answer to a question",
+            needs="classify",
+        ),
+        "regression": Entry(
+            "vidalign.tasks.classification:Regression",
+            "vidalign.tasks.config:RegressionConfig",
+            "a number for a video",
+            needs="regress",
+        ),
         "multiple_choice": Entry(
             "vidalign.tasks.multiple_choice:MultipleChoice",
             "vidalign.tasks.config:MultipleChoiceConfig",

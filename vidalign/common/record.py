@@ -32,6 +32,7 @@ class Record:
     scores: tuple[float, ...] | None = None
     uncertainty: float | None = None
     pred_text: str | None = None
+    pred_value: float | None = None
     windows: tuple[tuple[float, float, float], ...] | None = None
     saliency: tuple[float, ...] | None = None
     embedding_row: int | None = None

@@ -62,6 +62,8 @@ def evaluate(
     """
     parts = part_files(folder, eval_set, key)
     path = parts.path
+    if hasattr(task, "begin"):
+        task.begin(path, key, eval_set.samples)
     sampler = getattr(eval_set.loader, "sampler", None)
     done = parts.begin(eval_set.samples, batch_size=sampler.batch_size if sampler else None)
     if sampler is not None:

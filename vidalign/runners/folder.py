@@ -103,10 +103,16 @@ def closing_table(results: dict[str, tuple[list[Record], dict[str, float]]]) -> 
     return "\n".join(lines)
 
 
+_NO_SHARES = ("MedR", "MeanR", "mse")
+
+
 def _number(key: str, value: float | str) -> str:
-    """Shares as percentages with two decimals, a judge's scores out of 5, counts and remarks as they are."""
+    """Shares as percentages with two decimals, a judge's scores out of 5, ranks and squared errors as numbers, counts and
+    remarks as they are."""
     if isinstance(value, float) and key.startswith(RATINGS):
         return f"{value:.2f} of 5"
+    if isinstance(value, float) and key.endswith(_NO_SHARES):
+        return f"{value:.3f}"
     return str(value) if isinstance(value, int | str) else f"{100 * value:.2f} %"
 
 

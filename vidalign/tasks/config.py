@@ -61,3 +61,31 @@ class MomentsConfig:
     """Find the windows that belong to a query."""
 
     name: str = option("moments", "registry name")
+
+
+@dataclass
+class RetrievalConfig:
+    """Find the video of a text among all videos, and the text of a video."""
+
+    name: str = option("retrieval", "registry name")
+    ties: str = option(
+        "official",
+        "equal scores: official counts every place among the equals, strict puts the right one behind them",
+        choices=("official", "strict"),
+    )
+    block: int = option(1024, "queries that are compared with all candidates at a time", low=1)
+
+
+@dataclass
+class ClassificationConfig:
+    """Say which class a video, or a question about it, belongs to."""
+
+    name: str = option("classification", "registry name")
+    keep_scores: int = option(200, "records hold probabilities when there are at most so many classes", low=0)
+
+
+@dataclass
+class RegressionConfig:
+    """Predict a number for a video."""
+
+    name: str = option("regression", "registry name")

@@ -129,3 +129,4 @@ class LFVilaVideoConfig(LFVilaConfig):
     arch: str = option("lf_vila_video", "registry name")
     num_classes: int = option(2, "classes of the head; 1 for regression", low=1)
     regression: bool = option(False, "predict a number instead of a class")
+    target_offset: float = option(0.0, "regression: taken from the labels, so that the head learns numbers around 0")

@@ -130,10 +130,12 @@ class LFVilaVideo(LFVila):
 
     abilities: ClassVar[frozenset[str]] = frozenset({"classify", "regress"})
 
-    def __init__(self, architecture: Architecture, *, num_classes: int, regression: bool = False) -> None:
+    def __init__(
+        self, architecture: Architecture, *, num_classes: int, regression: bool = False, target_offset: float = 0.0
+    ) -> None:
         super().__init__(architecture, text=None)
         width = architecture.video.out_dim
-        self.regression = regression
+        self.regression, self.target_offset = regression, target_offset
         self.video_global_proj = nn.Linear(width, width)
         self.video_frame_proj = nn.Linear(width, width)
         self.classifier = nn.Linear(width, 1 if regression else num_classes)
@@ -141,14 +143,19 @@ class LFVilaVideo(LFVila):
     @classmethod
     def build(cls, config: Any) -> LFVilaVideo:
         """From LFVilaVideoConfig."""
-        return cls(Architecture.from_config(config), num_classes=config.num_classes, regression=config.regression)
+        return cls(
+            Architecture.from_config(config),
+            num_classes=config.num_classes,
+            regression=config.regression,
+            target_offset=config.target_offset,
+        )
 
     def loss_names(self) -> tuple[str, ...]:
         """Names in Output.losses."""
         return ("regression",) if self.regression else ("class",)
 
     def forward(self, batch: dict[str, Any]) -> Output:
-        """Cross entropy, or the squared error of the (centred) target batch["target"]."""
+        """Cross entropy, or the squared error of batch["target"]."""
         counts = self.supervised_counts(batch)
         if self.regression:
             loss = F.mse_loss(self.regress(batch).float(), batch["target"])
@@ -168,5 +175,5 @@ class LFVilaVideo(LFVila):
         return self.classifier(self.global_video(batch["video"]))
 
     def regress(self, batch: dict[str, Any]) -> Tensor:
-        """(B,) numbers, centred as the training targets are."""
-        return self.classify(batch)[:, 0]
+        """(B,) numbers in the units of the labels: the head's own plus `target_offset`."""
+        return self.classify(batch)[:, 0] + self.target_offset

@@ -1,0 +1,78 @@
+"""Embeddings of an evaluation: one row per text and per video, on disk beside the prediction records.
+
+While the evaluation runs every process writes its own rows into `.<split>.<key>.{text,video}.f32`; afterwards they are
+`<split>.embeddings.npz` with `text` (N, D), `video` (K, D) and `right` (N,): each text's video. A record's
+`embedding_row` is its row in `text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vidalign.common.io import atomic_write
+from vidalign.common.sample import Sample
+
+
+class EmbeddingFile:
+    """Rows of one split. `path` is its predictions file, `key` names model and data as in runners/eval_parts.py."""
+
+    def __init__(self, path: Path, key: str, samples: Sequence[Sample]) -> None:
+        self.path, self.key = Path(path), key
+        self.text_row = {sample.uid: row for row, sample in enumerate(samples)}
+        videos = [sample.media.video_id if sample.media else sample.uid for sample in samples]
+        self.video_row = {video: row for row, video in enumerate(dict.fromkeys(videos))}
+        self.right = np.array([self.video_row[video] for video in videos])
+        self._seen: set[int] = set()
+
+    def new_videos(self, video_ids: Sequence[str]) -> list[int]:
+        """Places in a batch of the videos that this process has not written yet, each once."""
+        places = {self.video_row[video]: place for place, video in reversed(list(enumerate(video_ids)))}
+        return sorted(place for row, place in places.items() if row not in self._seen)
+
+    def write(self, text: Mapping[str, np.ndarray], video: Mapping[str, np.ndarray]) -> None:
+        """Rows by uid and by video id; on disk when this returns."""
+        self._write("text", {self.text_row[uid]: row for uid, row in text.items()})
+        rows = {self.video_row[name]: row for name, row in video.items()}
+        self._write("video", rows)
+        self._seen |= rows.keys()
+
+    def read(self) -> dict[str, np.ndarray]:
+        """text (N, D), video (K, D), right (N,); rows that nobody wrote are zeros."""
+        found = {name: self._raw(name) for name in ("text", "video")}
+        counts = {"text": len(self.text_row), "video": len(self.video_row)}
+        tables = {
+            name: np.fromfile(file, np.float32).reshape(counts[name], -1)
+            if file.is_file()
+            else np.zeros((counts[name], 1))
+            for name, file in found.items()
+        }
+        return {**tables, "right": self.right}
+
+    def close(self) -> dict[str, np.ndarray]:
+        """`read`, kept as `<split>.embeddings.npz`; files of earlier and broken-off evaluations go."""
+        tables = self.read()
+        with atomic_write(self.path.with_suffix(".embeddings.npz"), "wb") as file:
+            np.savez(file, **tables)
+        for stray in self.path.parent.glob(f".{self.path.stem}.*.f32"):
+            stray.unlink(missing_ok=True)
+        return tables
+
+    def _write(self, name: str, rows: Mapping[int, np.ndarray]) -> None:
+        if not rows:
+            return
+        count = len(self.text_row) if name == "text" else len(self.video_row)
+        width = len(next(iter(rows.values())))
+        file = self._raw(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file, "ab") as empty:  # several processes may come here: growing to one and the same size is harmless
+            empty.truncate(count * width * 4)
+        table = np.memmap(file, np.float32, mode="r+", shape=(count, width))
+        for row, values in rows.items():
+            table[row] = values
+        table.flush()
+
+    def _raw(self, name: str) -> Path:
+        return self.path.with_name(f".{self.path.stem}.{self.key}.{name}.f32")

@@ -1,0 +1,69 @@
+"""Retrieval: texts and videos are embedded once each, then compared in blocks, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from vidalign.common.record import Record
+from vidalign.scoring.embeddings import EmbeddingFile
+from vidalign.scoring.retrieval import both_directions
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from vidalign.common.sample import DatasetInfo, Sample
+    from vidalign.tasks.config import RetrievalConfig
+
+
+class Retrieval:
+    """Asks a model for `embed_video` and `embed_text`; records name the row of their text (scoring/embeddings.py)."""
+
+    needs: ClassVar[str] = "embed_video"
+
+    def __init__(self, config: RetrievalConfig) -> None:
+        self.config = config
+        self._file: EmbeddingFile | None = None
+
+    def begin(self, path: Path, key: str, samples: Sequence[Sample]) -> None:
+        """Called before a split is predicted: where its predictions go, and what names model and data."""
+        self._file = EmbeddingFile(path, key, samples)
+
+    def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Record]:
+        """One record per sample of the batch. A video that several texts share is embedded at the first of them."""
+        file = self._file
+        assert file is not None, "begin() comes before predict()"
+        texts = dict(zip(batch["uid"], _rows(model.embed_text(batch)), strict=True))
+        places = file.new_videos(batch["video_id"])
+        videos = {}
+        if places:
+            embedded = _rows(model.embed_video({**batch, "video": batch["video"][places]}))
+            videos = dict(zip((batch["video_id"][place] for place in places), embedded, strict=True))
+        file.write(texts, videos)
+        return [Record(uid=uid, embedding_row=file.text_row[uid]) for uid in batch["uid"]]
+
+    def metrics(
+        self, records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo
+    ) -> dict[str, float | int | str]:
+        """R@1/5/10/50, MedR and MeanR of both directions, the share of texts with ties, and the rule for them.
+
+        Texts whose video could not be read rank last.
+        """
+        tables = self._file.close()
+        failed = np.array([record.status == "failed" for record in records])
+        metrics = both_directions(
+            tables["text"],
+            tables["video"],
+            tables["right"],
+            failed_N=failed,
+            ties=self.config.ties,
+            block=self.config.block,
+        )
+        return {**metrics, "tie_rule": self.config.ties, "failed": int(failed.sum())}
+
+
+def _rows(embedded: Tensor) -> np.ndarray:
+    return embedded.float().cpu().numpy()
