@@ -13,7 +13,13 @@ from vidalign.config.load import load
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SYSTEMS = ("bovila", "llama_vqa", "topa", "video_panda", "vila", "vila_ori", "vila_lora", "sevila")
+SYSTEMS += ("lf_vila_retrieval", "lf_vila_answers", "lf_vila_multiple_choice", "lf_vila_video")
+LVU = ("relationship", "way_speaking", "scene", "director", "writer", "year", "genre", "like_ratio", "view_count")
 BENCHMARKS = {
+    "lf_vila_retrieval": ("activitynet_captions", "didemo", "condensed_movies", "queryd", "clips_paragraphs"),
+    "lf_vila_answers": ("activitynet_qa", "violin"),
+    "lf_vila_multiple_choice": ("how2qa",),
+    "lf_vila_video": ("coin", *(f"lvu_{task}" for task in LVU)),
     "bovila": ("star", "dramaqa", "vlep", "tvqa", "how2qa", "clips"),
     "llama_vqa": ("nextqa", "star", "dramaqa", "vlep", "tvqa", "clips"),
     "topa": ("nextqa", "star", "tvqa", "clips"),

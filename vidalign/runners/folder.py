@@ -107,8 +107,7 @@ _NO_SHARES = ("MedR", "MeanR", "mse")
 
 
 def _number(key: str, value: float | str) -> str:
-    """Shares as percentages with two decimals, a judge's scores out of 5, ranks and squared errors as numbers, counts and
-    remarks as they are."""
+    """Percentages with two decimals, a judge's scores out of 5, ranks and errors as numbers, the rest as it is."""
     if isinstance(value, float) and key.startswith(RATINGS):
         return f"{value:.2f} of 5"
     if isinstance(value, float) and key.endswith(_NO_SHARES):

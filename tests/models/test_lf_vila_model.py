@@ -1,0 +1,155 @@
+"""LF-VILA: sizes of the published models, fast against exact, weights, a tiny run from videos to metrics."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from video_files import make_video
+
+from vidalign.common.errors import CheckpointError, ConfigError
+from vidalign.config.load import load
+from vidalign.models.lf_vila.base import Architecture
+from vidalign.models.lf_vila.config import (
+    LFVilaAnswersConfig,
+    LFVilaConfig,
+    LFVilaMultipleChoiceConfig,
+    LFVilaPretrainConfig,
+    LFVilaRetrievalConfig,
+    LFVilaVideoConfig,
+)
+from vidalign.models.lf_vila.heads import LFVilaAnswers, LFVilaMultipleChoice, LFVilaVideo
+from vidalign.models.lf_vila.htwa import HTWASizes, VideoEncoder
+from vidalign.models.lf_vila.keys import load_pretrained
+from vidalign.models.lf_vila.pretrain import LFVilaPretrain, mismatch_half
+from vidalign.models.lf_vila.retrieval import LFVilaRetrieval
+from vidalign.models.lf_vila.sizes import SIZES
+from vidalign.runners.run import Runner
+from vidalign.text.wordpiece import merge_neighbours
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# (model class, config, millions of parameters): specification lf_vila, section 1
+PUBLISHED = [
+    (LFVilaPretrain, LFVilaPretrainConfig(), 310.29),
+    (LFVilaPretrain, LFVilaPretrainConfig(stage=2), 461.48),
+    (LFVilaRetrieval, LFVilaRetrievalConfig(), 308.19),
+    (LFVilaAnswers, LFVilaAnswersConfig(), 426.64),
+    (LFVilaMultipleChoice, LFVilaMultipleChoiceConfig(), 424.95),
+    (LFVilaVideo, LFVilaVideoConfig(num_classes=1654), 93.02),
+]
+
+
+def millions(parameters):
+    return round(sum(parameter.numel() for parameter in parameters) / 1e6, 2)
+
+
+@pytest.mark.parametrize(("cls", "config", "expected"), PUBLISHED, ids=lambda value: getattr(value, "__name__", None))
+def test_parameters_at_the_published_size(cls, config, expected):
+    with torch.device("meta"):
+        model = cls.build(config)
+    assert millions(model.parameters()) == expected
+
+
+def test_stage_two_trains_what_is_published_and_keys_are_the_released_ones():
+    with torch.device("meta"):
+        model = LFVilaPretrain.build(LFVilaPretrainConfig(stage=2))
+    assert millions(p for p in model.parameters() if p.requires_grad) == 184.58
+    assert millions(model.video_encoder.parameters()) == 89.23
+    state = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    rows = [(135, 4), (315, 8), (675, 16), (1395, 16), (1395, 16), (2835, 32)]
+    for stage, shape in enumerate(rows):
+        assert state[f"video_encoder.layers.{stage}.blocks.1.attn.relative_position_bias_table"] == shape
+    assert state["video_encoder.patch_embed.proj.weight"] == (128, 3, 1, 8, 8)
+    assert state["video_encoder.local_feat_proj.reduction.weight"] == (1024, 2048)
+    assert state["text_encoder.bert.encoder.layer.23.output.dense.weight"] == (1024, 4096)
+    assert state["text_encoder.cls.predictions.decoder.weight"] == (30522, 1024)
+    assert state["video_token_pos.s_pos_embed"] == (1, 1, 6, 1024)
+    assert state["video_token_pos.t_pos_embed"] == (1, 32, 1, 1024)
+    assert state["sent_embedding.segment_embeddings.weight"] == (8, 1024)
+
+
+@pytest.mark.parametrize("size", [(8, 64, 96), (5, 60, 100)], ids=["whole", "ragged"])
+def test_fast_video_encoder_equals_the_exact_one(size):
+    sizes = HTWASizes(**SIZES["tiny"]["video"])
+    fast, exact = VideoEncoder(sizes, drop_path_rate=0.0), VideoEncoder(sizes, drop_path_rate=0.0, exact=True)
+    fast.init_weights()
+    exact.load_state_dict(fast.state_dict())
+    video = torch.randn(2, 3, *size)
+    outputs = [encoder(video) for encoder in (fast, exact)]
+    torch.testing.assert_close(*outputs, atol=1e-5, rtol=1e-4)
+    weight = torch.randn_like(outputs[0])
+    grads = [
+        torch.autograd.grad((output * weight).sum(), list(encoder.parameters()), allow_unused=True)
+        for output, encoder in zip(outputs, (fast, exact), strict=True)
+    ]
+    for one, two in zip(*grads, strict=True):
+        assert (one is None) == (two is None)
+        if one is not None:
+            torch.testing.assert_close(one, two, atol=1e-4 * float(two.abs().max()) + 1e-6, rtol=1e-3)
+
+
+def tiny(cls=LFVilaRetrieval, config=None, **changes):
+    return cls.from_config((config or LFVilaRetrievalConfig)(size="tiny", max_tokens=8, **changes))
+
+
+def test_empty_sentences_are_encoded_once_with_the_same_result():
+    fast = tiny(dropout=0.0)
+    exact = tiny(dropout=0.0, exact=True)
+    exact.load_state(fast.export_state())
+    ids = torch.randint(5, 100, (3, 4, 8))
+    mask = torch.ones_like(ids)
+    ids[0, 2:], mask[0, 2:], ids[1, 1:], mask[1, 1:] = 0, 0, 0, 0
+    batch = {"text_ids": ids, "text_mask": mask}
+    torch.testing.assert_close(fast.eval().embed_text(batch), exact.eval().embed_text(batch), atol=1e-5, rtol=1e-4)
+
+
+def test_a_stage_one_file_starts_any_model_and_a_wrong_one_is_told():
+    stage_one = tiny(LFVilaPretrain, LFVilaPretrainConfig).export_state()
+    for cls, config in ((LFVilaRetrieval, LFVilaRetrievalConfig), (LFVilaVideo, LFVilaVideoConfig)):
+        model = tiny(cls, config)
+        load_pretrained(model, stage_one, where="x")
+        name = "video_encoder.layers.2.blocks.1.mlp.fc1.weight"
+        assert torch.equal(model.state_dict()[name], stage_one[name])
+    broken = {name: value for name, value in stage_one.items() if "layers.3." not in name}
+    with pytest.raises(CheckpointError, match=r"missing: video_encoder\.layers\.3"):
+        load_pretrained(tiny(), broken, where="x")
+
+
+def test_first_half_sees_the_video_before():
+    tokens, labels = mismatch_half(torch.arange(5.0)[:, None, None])
+    assert tokens.flatten().tolist() == [1, 0, 2, 3, 4] and labels.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_frames_that_do_not_fit_the_patch_are_told():
+    with pytest.raises(ConfigError, match="multiples of the patch"):
+        tiny().video_encoder(torch.zeros(1, 3, 8, 64, 98))
+    assert any(key == "clips" for key, _ in LFVilaConfig(size="tiny", num_frames=7).problems())
+    assert Architecture.from_config(LFVilaRetrievalConfig()).patches == 6
+
+
+def test_neighbours_are_merged_by_their_characters():
+    assert merge_neighbours(["aaaa", "b", "c", "dddd"], 3) == ["aaaa", "b c", "dddd"]
+
+
+def test_a_tiny_run_from_videos_to_metrics(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "clips").mkdir()
+    lines = []
+    for number in range(3):
+        make_video(tmp_path / "videos" / f"v{number}.mp4", frames=12 + number)
+        lines.append({"clip_id": f"v{number}", "file": f"v{number}.mp4", "text": ["the man runs.", f"a {number}"]})
+    lines.append({"clip_id": "gone", "file": "gone.mp4", "text": ["no video"]})
+    (tmp_path / "clips" / "paragraphs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    options = [f"datasets.clips_paragraphs.root={tmp_path}", f"run.output_dir={tmp_path / 'run'}"]
+    options += [f"paths.cache={tmp_path / 'cache'}", "run.num_workers=0", "run.max_epochs=1", "run.tensorboard=false"]
+    config = REPOSITORY / "configs" / "lf_vila_retrieval" / "clips_paragraphs_train.yaml"
+    Runner(load(config, options, purpose="train")).train()
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())["clips_paragraphs/val"]
+    assert metrics["failed"] == 1 and metrics["tie_rule"] == "official" and metrics["MeanR"] >= 1.0
+    folder = tmp_path / "run" / "predictions" / "clips_paragraphs"
+    records = [json.loads(line) for line in (folder / "val.jsonl").read_text().splitlines()]
+    assert [record.get("embedding_row") for record in records] == [0, 1, 2, None]
+    with np.load(folder / "val.embeddings.npz") as tables:
+        assert tables["text"].shape == tables["video"].shape == (4, 128)
+        assert np.allclose(np.linalg.norm(tables["text"][:3], axis=1), 1.0, atol=1e-4)
