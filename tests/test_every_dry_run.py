@@ -18,6 +18,7 @@ from vidalign.cli import run_arguments
 from vidalign.config.load import load
 from vidalign.registry import DATASETS
 from vidalign.runners.dry_run import dry_run
+from vidalign.text.fast_tokenizers import tiny_text_tokenizer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(p for p in (REPOSITORY / "configs").glob("*/*.yaml") if p.parent.name not in ("models", "datasets"))
@@ -59,6 +60,9 @@ def stand_ins(path: Path, data_root: Path, cache: Path) -> list[str]:
     """The --options that let a config start without the files that are not here."""
     options = [f"paths.data_root={data_root}", f"paths.cache={cache}", *WEIGHTS.get(path.parent.name, ())]
     options += OTHERS.get(path.name, ())
+    if WEIGHTS.get(path.parent.name) == _FLAN:
+        files = {kind: tiny_text_tokenizer(data_root, kind=kind).path for kind in ("t5", "bert")}
+        options += [f"model.weights.{kind}_tokenizer={file}" for kind, file in files.items()]
     ours = next((name for name in OF_OURS if path.name.startswith(f"{name}_")), None)
     if ours is not None:
         options.append(f"datasets.{ours}.root={data_root / 'clips'}")
