@@ -2,7 +2,7 @@
 
     python data_prep/shapes_demo.py [--short] [--options key=value ...]
 
---short: order questions alone, on a smaller base, in a few minutes; what the slow tests run. The main run's folder is
+--short: the colour of a thing that stands still, on a smaller base, in a few minutes; what the slow tests run. The main run's folder is
 run.output_dir; the controls are in its sub-folders control_blank and control_frame. Each training has one thread; where
 there are two cores or more, two of them run at once.
 """
@@ -25,20 +25,22 @@ from vidalign.cli import guarded
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = "configs/bovila/shapes_train.yaml"
-SHORT_BASES = ("--text-only", "order", "--text-clips", "4000", "--text-steps", "700", "--picture-steps", "250")
-SHORT_SIZES = {"kinds": "[order]", "num_train": 600, "num_val": 1, "num_test": 100}
+SHORT_BASES = ("--text-only", "still", "--text-clips", "2000", "--text-steps", "350", "--look-up-steps", "280")
+SHORT_PICTURES = ("--picture-clips", "400", "--picture-steps", "200")
+SHORT = ["datasets.shapes.kinds=[still]", "datasets.shapes.num_train=600", "datasets.shapes.num_test=200"]
+SHORT += ["run.max_steps=80"]
 CONTROLS = {"blank": "trained and tested on blank videos", "frame": "trained and tested on one frame of each video"}
 
 
 def main() -> None:
     """Run the parts and print the table."""
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--short", action="store_true", help="order questions alone, on a smaller base")
+    command.add_argument("--short", action="store_true", help="a thing that stands still, on a smaller base")
     command.add_argument("--options", nargs="*", default=[], metavar="KEY=VALUE", help="changes of the config")
     options = command.parse_args()
     given = list(options.options)
     if options.short:
-        given = [*(f"datasets.shapes.{name}={value}" for name, value in SHORT_SIZES.items()), *given]
+        given = [*SHORT, *given]
     from vidalign.config.load import load
 
     experiment = load(str(REPOSITORY / CONFIG), given, [], purpose="train")
@@ -46,7 +48,7 @@ def main() -> None:
     start = time.monotonic()
     print("\n=== base models", flush=True)
     bases = ["data_prep/shapes_bases.py", "--cache", experiment.paths.cache, "--parts", "clip", "llm"]
-    _run([*bases, *(SHORT_BASES if options.short else ())])
+    _run([*bases, *((*SHORT_BASES, *SHORT_PICTURES) if options.short else ())])
     made = time.monotonic() - start
     _trainings(given, folder)
     total = time.monotonic() - start
@@ -103,7 +105,7 @@ def _before(folder: Path) -> dict[str, float]:
     for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         if row.get("kind") == "eval_before_training":
-            return row["shapes/test"]
+            return row
     return {}
 
 

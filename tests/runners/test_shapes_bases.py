@@ -73,7 +73,7 @@ def test_narration_says_what_is_true(clips):
 
 @pytest.mark.slow
 def test_shortened_demo_learns(repository, tmp_path):
-    # Order questions alone: a base for them is made in two minutes, and BoViLA learns them from its random start.
+    # One easy question: a base for it is made in a minute or two, and BoViLA learns it from its random start.
     options = [f"paths.cache={tmp_path / 'cache'}", f"run.output_dir={tmp_path / 'run'}"]
     done = subprocess.run(
         [sys.executable, "data_prep/shapes_demo.py", "--short", "--options", *options],
@@ -85,12 +85,12 @@ def test_shortened_demo_learns(repository, tmp_path):
     report = json.loads((tmp_path / "cache" / "shapes_bases" / "llm.report.json").read_text())
     assert report["letters_from_text"]["core"] >= 0.8
 
-    def core(folder):
-        return json.loads((tmp_path / "run" / folder / "metrics.json").read_text())["shapes/test"]["accuracy_core"]
+    def accuracy(folder):
+        return json.loads((tmp_path / "run" / folder / "metrics.json").read_text())["shapes/test"]["accuracy"]
 
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    [before] = [line["shapes/test"] for line in lines if line["kind"] == "eval_before_training"]
-    # 200 questions: three standard errors are 0.09.
-    assert before["accuracy_core"] <= 0.36 and core("control_blank") <= 0.36 and core("control_frame") <= 0.45
-    assert core(".") >= 0.6
+    [before] = [line for line in lines if line["kind"] == "eval_before_training"]
+    # 200 questions: three standard errors are 0.09. One frame shows all there is to see here.
+    assert before["accuracy"] <= 0.40 and accuracy("control_blank") <= 0.36
+    assert accuracy(".") >= 0.6 and accuracy("control_frame") >= 0.6
     assert "before training" in done.stdout and "one frame" in done.stdout

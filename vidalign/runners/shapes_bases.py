@@ -159,10 +159,11 @@ def _make_clip(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[st
 
 def _make_llm(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
     from vidalign.runners.shapes_lm import LMTrainer, letter_accuracy
-    from vidalign.runners.shapes_text import TextMaker
+    from vidalign.runners.shapes_text import WORD_GROUPS, TextMaker, answer_groups
 
-    maker = TextMaker(LlamaTokenizer(_tokenizer_file(folder)))
     seen, unseen = told_clips(settings)
+    groups = answer_groups(unseen) if settings.text_only else WORD_GROUPS
+    maker = TextMaker(LlamaTokenizer(_tokenizer_file(folder)), groups=groups)
     trainer = LMTrainer(maker, seen, seed=settings.seed)
     trainer.train(steps=settings.text_steps, look_up_steps=settings.look_up_steps, on_step=on_step)
     letters = letter_accuracy(trainer.lm, maker, unseen)

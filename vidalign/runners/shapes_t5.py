@@ -105,17 +105,20 @@ class T5Trainer:
         import torch
         import torch.nn.functional as F
 
-        # Words are split at blanks, so the ids of a text's beginning are the beginning of its ids.
-        heads = [t5_prompt(question).split(" Option ") for question in asked]
-        at = torch.tensor(
-            [
-                [len(self.words.words(" Option ".join(parts[: i + 1]) + f" Option {LETTERS[i]}:")) for i in range(4)]
-                for parts in heads
-            ]
-        )
-        at = at + NUM_SLOTS
-        read = self.heads["option"](hidden_BTD[torch.arange(len(asked))[:, None], at])
+        read = self.heads["option"](hidden_BTD[torch.arange(len(asked))[:, None], self.option_places(asked)])
         return F.cross_entropy(read.flatten(0, 1), torch.arange(4).repeat(len(asked)))
+
+    def option_places(self, asked: Sequence[Question]) -> Tensor:
+        """Position of each option's word in its row, frames included (B, 4)."""
+        import torch
+
+        places = []
+        for question in asked:
+            parts = t5_prompt(question).split(" Option ")
+            # Words are split at blanks, so the ids of a text's beginning are the beginning of its ids.
+            fronts = [" Option ".join([*parts[: i + 1], f"{LETTERS[i]}:"]) for i in range(4)]
+            places.append([NUM_SLOTS + len(self.words.words(front)) for front in fronts])
+        return torch.tensor(places)
 
     def _answer_word(self, hidden_BTD: Tensor, mask_BT: Tensor, asked: Sequence[Question]) -> Tensor:
         """The answer as a word, read at the row's end."""

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-_GROUPS = (COLOURS, tuple(DIRECTIONS), NUMBERS, SHAPES, ROWS, COLUMNS)
-WORDS = tuple(dict.fromkeys([WHITE, *(word for group in _GROUPS for word in group)]))
+WORD_GROUPS = (COLOURS, tuple(DIRECTIONS), NUMBERS, SHAPES, ROWS, COLUMNS)
+WORDS = tuple(dict.fromkeys([WHITE, *(word for group in WORD_GROUPS for word in group)]))
 _MOST_WORDS = 20
 # Two direction and two count clips for each order clip, which has two questions; every eighth clip is a hard one.
 _MIX = (*("direction", "count", "order", "direction", "count") * 7, *HARD)
@@ -90,10 +90,10 @@ class Rows:
 
 
 class TextMaker:
-    """Questions and clips -> rows and targets of the base language model."""
+    """Questions and clips -> rows and targets of the base language model. `groups`: words that look-ups ask for."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, *, groups: Sequence[Sequence[str]] = WORD_GROUPS) -> None:
+        self.tokenizer, self.groups = tokenizer, groups
         self.maker = RowMaker(tokenizer, form=_FORM, num_frames=NUM_SLOTS, dialogue_form=False)
         self.word_id = {word: tokenizer.encode(word)[0] for word in WORDS}
         self.letters = [tokenizer.word_id(letter, initial=False) for letter in LETTERS[:4]]
@@ -146,7 +146,7 @@ class TextMaker:
 
     def look_up(self, rng: np.random.Generator) -> Question:
         """`which one is red`: needs no video."""
-        group = _GROUPS[int(rng.integers(len(_GROUPS)))]
+        group = self.groups[int(rng.integers(len(self.groups)))]
         options = tuple(str(word) for word in rng.permutation(group)[:4])
         index = int(rng.integers(4))
         return Question("LU", f"which one is {options[index]}", options, index)
@@ -201,6 +201,12 @@ class TextMaker:
             options = [ids.index(letter, row.video_start + NUM_SLOTS) + 2 for letter in self.letters]
             self._rows[asked] = ids, paren, options, row.video_start
         return self._rows[asked]
+
+
+def answer_groups(clips: Sequence[Clip]) -> list[Sequence[str]]:
+    """The groups of words that these clips' questions choose from."""
+    chosen = {option for clip in clips for asked in questions_of(clip) for option in asked.options}
+    return [group for group in WORD_GROUPS if chosen & set(group)]
 
 
 def narration(clip: Clip) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 Types are NExT-QA's, so that its builder reads them: core DO (direction), TN (order), DC (count); hard TP (right after
 or before), TC (while), CW (who hits whom), CH (what vanishes), DL (where the flash is: one short moment only).
+Beside them `look` for the shortened demo: DB (which colour a thing has), which every frame shows.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vidalign.common.rng import draw_seed
-from vidalign.data.shapes.world import DIRECTIONS, EDGES, NUMBERS, Clip
+from vidalign.data.shapes.world import COLOURS, DIRECTIONS, EDGES, NUMBERS, Clip
 
-GROUPS = {"core": ("DO", "TN", "DC"), "hard": ("TP", "TC", "CW", "CH", "DL")}
+GROUPS = {"core": ("DO", "TN", "DC"), "hard": ("TP", "TC", "CW", "CH", "DL"), "look": ("DB",)}
 RANKS = ("first", "second", "third", "last")
 
 
@@ -52,6 +53,10 @@ def _ask(clip: Clip, rng: object) -> list[tuple[str, str, str, list[str]]]:
     if clip.kind == "count":
         text = f"how many times does the {facts['shape']} turn white"
         return [("DC", text, NUMBERS[facts["times"] - 1], list(NUMBERS))]
+    if clip.kind == "still":
+        others = [colour for colour in COLOURS if colour != facts["colour"]]
+        options = [facts["colour"], *(others[i] for i in rng.permutation(len(others))[:3])]
+        return [("DB", f"which colour is the {facts['shape']}", facts["colour"], options)]
     if clip.kind == "order":
         ranks = rng.permutation(len(RANKS))[:2]
         return [("TN", f"which colour appears {RANKS[r]}", facts["colours"][r], facts["colours"]) for r in ranks]

@@ -10,7 +10,7 @@ from vidalign.data.shapes.questions import questions_of
 from vidalign.data.shapes.world import FPS, NUM_FRAMES, SLOT_SECONDS, Clip
 
 DATASET = "shapes"
-CLASSES = ("direction", "order", "count", "neighbours", "while", "hit", "vanish", "flash")
+CLASSES = ("direction", "order", "count", "neighbours", "while", "hit", "vanish", "flash", "still")
 
 
 def multiple_choice(clip: Clip, split: str) -> list[Sample]:
@@ -138,6 +138,8 @@ def sentence(clip: Clip) -> str:
     if clip.kind == "direction":
         way = {"left": "to the left", "right": "to the right"}.get(facts["direction"], facts["direction"])
         return f"a {facts['colour']} {facts['shape']} moves {way}"
+    if clip.kind == "still":
+        return f"a {facts['colour']} {facts['shape']} stands still"
     if clip.kind in ("order", "neighbours"):
         return f"a {facts['shape']} appears in {', then '.join(facts['colours'])}"
     if clip.kind == "count":

@@ -102,7 +102,7 @@ def _order(rng: np.random.Generator, count: int = 4) -> tuple[tuple[Frame, ...],
     for part, length in enumerate(lengths):
         shown += [colours[part // 2] if part % 2 else None] * length
     x, y = _spot(rng, radius)
-    return _still(shape, shown, x, y, radius), {"shape": shape, "colours": colours, "windows": _windows(shown)}
+    return _shown_at(shape, shown, x, y, radius), {"shape": shape, "colours": colours, "windows": _windows(shown)}
 
 
 def _neighbours(rng: np.random.Generator) -> tuple[tuple[Frame, ...], dict[str, Any]]:
@@ -123,7 +123,7 @@ def _count(rng: np.random.Generator) -> tuple[tuple[Frame, ...], dict[str, Any]]
     x, y = _spot(rng, radius)
     white = [name if name == WHITE else None for name in shown]
     facts = {"shape": shape, "colour": colour, "times": times, "windows": _windows(white)}
-    return _still(shape, shown, x, y, radius), facts
+    return _shown_at(shape, shown, x, y, radius), facts
 
 
 def _while(rng: np.random.Generator) -> tuple[tuple[Frame, ...], dict[str, Any]]:
@@ -186,6 +186,13 @@ def _flash(rng: np.random.Generator) -> tuple[tuple[Frame, ...], dict[str, Any]]
     return frames, {"answer": where, "windows": [_window(moment, moment + 1)]}
 
 
+def _still(rng: np.random.Generator) -> tuple[tuple[Frame, ...], dict[str, Any]]:
+    """One thing stands still: for the shortened demo, no part of the benchmark's mixture."""
+    shape, colour, radius = _look(rng)
+    x, y = _spot(rng, radius)
+    return _shown_at(shape, [colour] * NUM_SLOTS, x, y, radius), {"shape": shape, "colour": colour}
+
+
 KINDS: dict[str, Callable[[np.random.Generator], tuple[tuple[Frame, ...], dict[str, Any]]]] = {
     "direction": _direction,
     "order": _order,
@@ -195,6 +202,7 @@ KINDS: dict[str, Callable[[np.random.Generator], tuple[tuple[Frame, ...], dict[s
     "hit": _hit,
     "vanish": _vanish,
     "flash": _flash,
+    "still": _still,
 }
 CORE = ("direction", "order", "count")
 HARD = ("neighbours", "while", "hit", "vanish", "flash")
@@ -222,7 +230,7 @@ def _thrown(rng: np.random.Generator, balls: int, bins: int) -> np.ndarray:
     return rng.multinomial(balls, [1 / bins] * bins)
 
 
-def _still(shape: str, shown: list[str | None], x: float, y: float, radius: float) -> tuple[Frame, ...]:
+def _shown_at(shape: str, shown: list[str | None], x: float, y: float, radius: float) -> tuple[Frame, ...]:
     colours = [shown[t // SLOT_FRAMES] for t in range(NUM_FRAMES)]
     return tuple(() if c is None else (Thing(shape, c, x, y, radius),) for c in colours)
 
