@@ -2,9 +2,9 @@
 
     python data_prep/shapes_demo.py [--short] [--options key=value ...]
 
---short: the colour of a thing that stands still, on a smaller base, in a few minutes; what the slow tests run. The main run's folder is
-run.output_dir; the controls are in its sub-folders control_blank and control_frame. Each training has one thread; where
-there are two cores or more, two of them run at once.
+--short: the colour of a thing that stands still, on a smaller base, in a few minutes; what the slow tests run. The
+main run's folder is run.output_dir; the controls are in its sub-folders control_blank and control_frame. Each training
+has one thread; where there are two cores or more, two of them run at once.
 """
 
 from __future__ import annotations
