@@ -45,6 +45,11 @@ _VATEX = {"videoID": f"{VIDEO}_000000_000010", "enCap": ["a dog"], "chCap": ["x"
 _MVBENCH = {"video": f"{VIDEO}.mp4", "question": "q", "candidates": ["a", "b"], "answer": "b", "start": 0, "end": 2}
 _TURNS = [{"from": "human", "value": "<video>\nwhat?"}, {"from": "gpt", "value": "a dog"}]
 _DIALOGUE = {"id": 1, "video": f"{VIDEO}.mp4", "conversations": _TURNS}
+_LVU = dict.fromkeys(
+    ("relationship", "way_speaking", "scene", "director", "writer", "year", "genre"),
+    {"class_id": 0, "class_name": "friend"},
+)
+_LVU |= {"like_ratio": {"like_count": 3, "dislike_count": 1}, "view_count": {"view_count": 9}}
 _CSV_TEST = {"video": VIDEO, "frame_count": 9, "width": 4, "height": 4}
 
 
@@ -95,6 +100,7 @@ def _files() -> dict[str, dict[str, Any]]:
         "clips": {
             "clips/val.csv": nextqa,
             "clips/captions.json": [{"video_id": VIDEO, "file": f"{VIDEO}.mp4", "captions": ["a dog"]}],
+            "clips/paragraphs.jsonl": lines({"clip_id": VIDEO, "file": f"{VIDEO}.mp4", "text": list("abcd")}),
             "clips/open_qa.json": [_OPEN | {"file": f"{VIDEO}.mp4"}],
         },
         "msrvtt": {"videodatainfo_2017.json": _MSRVTT},
@@ -128,11 +134,13 @@ def _files() -> dict[str, dict[str, Any]]:
         "violin": {"violin_annotation.json": {s: _VIOLIN | {"split": s} for s in ("train", "validate", "test")}},
         "coin": {"COIN.json": {"database": {s: _COIN | {"subset": s} for s in ("training", "testing")}}},
         "lvu": {
-            f"{task}/{s}.csv": table(
-                {"class_id": 0, "class_name": "friend", "youtube_id": VIDEO, "imdb_id": "tt1"}, delimiter=" "
-            )
-            for task in ("relationship", "way_speaking", "scene")
+            f"{task}/{s}.csv": table({**label, "youtube_id": VIDEO, "imdb_id": "tt1"}, delimiter=" ")
+            for task, label in _LVU.items()
             for s in splits
+        },
+        "lfvila8m": {
+            f"{s}.jsonl": lines([{"clip_id": f"{VIDEO}.{k}.mp4", "text": "t"} for k in range(4)])
+            for s in ("train", "val")
         },
         "own_data": {f"{s}.jsonl": lines({"video": VIDEO, "question": "q", "options": ["x", "y"]}) for s in splits},
     }
@@ -156,5 +164,7 @@ def make_data_root(root: Path, *, feature_dim: int = 768) -> Path:
         (folder / "features").mkdir(exist_ok=True)
         for video in (VIDEO, "7"):
             np.save(folder / "features" / f"{video}.npy", np.ones((4, feature_dim), np.float32))
+    (root / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]))
+    (root / "activitynet_qa/answers_1654.txt").write_text("\n".join(map(str, range(1654))))
     (root / "egos").symlink_to(root / "egoschema")  # the folder name of TOPA's repository
     return root

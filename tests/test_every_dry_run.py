@@ -31,8 +31,17 @@ WEIGHTS = {
     **dict.fromkeys(("vila", "vila_ori", "vila_lora", "sevila"), _FLAN),
     "video_panda": ("model.weights=null", "model.teacher=null"),
 }
+# LF-VILA's files have one layout each; a start from nothing builds the same model.
+_START = {
+    **dict.fromkeys(
+        ("lf_vila_retrieval", "lf_vila_answers", "lf_vila_multiple_choice", "lf_vila_video"), ("pretrained",)
+    ),
+    "lf_vila_pretrain": ("swin", "bert", "pretrained"),
+}
 # Datasets of the developers' folder: their configs name ../shared/data.
-OF_OURS = ("clips_qa", "clip_captions", "clips")
+OF_OURS = ("clips_qa", "clip_captions", "clips_paragraphs", "clips")
+# Options that name what an earlier command of the same script has written.
+MADE_EARLIER = re.compile(r"(run\.checkpoint|model\.weights\.start|model\.start\.pretrained)=output/")
 # Configs with folders or weights of their own.
 OTHERS = {
     "shapes_train.yaml": (
@@ -63,6 +72,9 @@ def stand_ins(path: Path, data_root: Path, cache: Path) -> list[str]:
     if WEIGHTS.get(path.parent.name) == _FLAN:
         files = {kind: tiny_text_tokenizer(data_root, kind=kind).path for kind in ("t5", "bert")}
         options += [f"model.weights.{kind}_tokenizer={file}" for kind, file in files.items()]
+    if path.parent.name in _START:
+        options += [f"model.start.{name}=null" for name in _START[path.parent.name]]
+        options.append(f"model.tokenizer={data_root}/vocab.txt")
     ours = next((name for name in OF_OURS if path.name.startswith(f"{name}_")), None)
     if ours is not None:
         options.append(f"datasets.{ours}.root={data_root / 'clips'}")
@@ -101,6 +113,17 @@ def test_scripts_parse(script):
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
+RECORDER = """#!/usr/bin/env bash
+echo "$*" >> calls
+for one in "$@"; do
+  case $one in
+  run.output_dir=output/*) mkdir -p "${one#*=}/checkpoints" && touch "${one#*=}/checkpoints/best.pth" ;;
+  esac
+done
+[ "$2" != vidalign ] || echo output/here
+"""
+
+
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     """A checkout whose python writes down what it is asked to run, and where every training has left a checkpoint."""
@@ -111,7 +134,7 @@ def checkout(tmp_path_factory):
     (root / "output/here/checkpoints").mkdir(parents=True)
     (root / "output/here/checkpoints/best.pth").touch()
     recorder = root / ".venv/bin/python"
-    recorder.write_text('#!/usr/bin/env bash\necho "$*" >> calls\n[ "$2" != vidalign ] || echo output/here\n')
+    recorder.write_text(RECORDER)
     recorder.chmod(0o755)
     return root
 
@@ -131,7 +154,8 @@ def test_a_script_starts_what_its_config_says(script, checkout, data_root, tmp_p
         arguments = run_arguments(entry, rest)
         path = REPOSITORY / arguments.cfg_path
         assert entry in ("train.py", "evaluate.py") and path in CONFIGS
-        options = [one for one in arguments.options if not one.startswith("run.checkpoint=output/")]
-        more = [] if len(options) == len(arguments.options) else ["run.checkpoint=null"]
+        made = [one.partition("=")[0] for one in arguments.options if MADE_EARLIER.match(one)]
+        options = [one for one in arguments.options if not MADE_EARLIER.match(one)]
+        more = [f"{key}=null" for key in made]
         purpose = "train" if entry == "train.py" else "evaluate"
         load(path, [*options, *more, *stand_ins(path, data_root, tmp_path)], purpose=purpose)

@@ -28,7 +28,7 @@ def sample(uid, path, span=None):
 
 
 def features(tmp_path, samples, rule):
-    config = DatasetConfig(root=str(tmp_path), extract=ExtractConfig(frames=rule, num_frames=4))
+    config = DatasetConfig(root=str(tmp_path), extract=ExtractConfig(frames=rule, frames_per_clip=4))
     folder = features_for(config, samples, tmp_path, tmp_path / "cache", dim=DIM, progress=False)
     return MediaLoader(SPEC, features=FeatureStore.open(folder))
 
@@ -76,14 +76,14 @@ def test_a_folder_of_pictures_is_a_video(tmp_path):
         assert (video.num_frames, video.fps, video.duration_seconds) == (12, 3.0, 4.0)
         reds = video.frames([0, 11])[:, 0, 0, 0].tolist()
         assert abs(reds[0] - 20) < 6 and abs(reds[1] - 240) < 6
-        settings = ExtractConfig(frames="bounded_segments", num_frames=4)
+        settings = ExtractConfig(frames="bounded_segments", frames_per_clip=4)
         # MVBench counts pictures from 1: places 2, 5, 7, 10 of numbers, one less as indices.
         numbers = bounded_segments(12, 4, fps=3.0, bound=None, first=1)
         assert chooser(settings, None)(video) == [number - 1 for number in numbers]
     loaded = features(tmp_path, [sample("1", "clip")], "bounded_segments").load(sample("1", "clip"))
     assert loaded.length == 4 and len(loaded.tensor.unique(dim=0)) == 4
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MediaError, match="folder without pictures"):
+    with pytest.raises(MediaError, match="a folder, not a video file"):
         PictureFolder(tmp_path / "empty")
     Image.new("RGB", (32, 64)).save(folder / "00013.jpg")
     with pytest.raises(MediaError, match="one size"):

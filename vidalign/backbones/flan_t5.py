@@ -58,7 +58,7 @@ def load_flan_t5(path: Path | str, *, dtype: torch.dtype, exact: bool = False) -
     from transformers import AutoConfig, T5ForConditionalGeneration
 
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         if config.model_type != "t5" or not config.is_gated_act:
             raise CheckpointError(f"{path}: a {config.model_type} model, not a FLAN-T5; give e.g. google/flan-t5-xl")
         config = _as_used(config, exact=exact)

@@ -6,6 +6,7 @@ Span and subsampling rules: spec bovila, section 4.5 (official loaders of Flippe
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -245,7 +246,7 @@ def open_known(path: Path, *, decoder: str, manifest: Manifest | None, square_px
 
     A folder counts as a video of the pictures in it.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # not Path.is_dir: a name that is too long or out of reach is told by open_video
         return PictureFolder(path)
     in_child = manifest.check(path, decoder=decoder) if manifest is not None else None
     return open_video(path, decoder=decoder, in_child=in_child, square_px=square_px)

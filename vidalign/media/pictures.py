@@ -41,7 +41,7 @@ class PictureFolder:
     def __init__(self, path: Path, *, fps: float = FOLDER_FPS) -> None:
         self.path, self.fps = path, fps
         if not self._files:
-            raise MediaError(f"{path.name} is a folder without pictures")
+            raise MediaError(f"{path.name} is a folder, not a video file")
 
     def __enter__(self) -> PictureFolder:
         return self

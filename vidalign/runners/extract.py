@@ -122,9 +122,9 @@ def chooser(settings: Any, span: tuple[float, float] | None) -> Chooser:
     def choose(video: VideoReader) -> list[int]:
         n, first = video.num_frames, getattr(video, "first_number", 0)
         if settings.frames == "stride_floor":
-            return stride_floor(n, settings.num_frames)
+            return stride_floor(n, settings.frames_per_clip)
         # Kept: TOPA gives the number of frames where MVBench gives the last one's place; pictures count from 1.
-        made = bounded_segments(n, settings.num_frames, fps=video.fps, bound=span, first=first)
+        made = bounded_segments(n, settings.frames_per_clip, fps=video.fps, bound=span, first=first)
         return [min(max(place - first, 0), n - 1) for place in made]
 
     return choose
@@ -276,7 +276,7 @@ def features_for(
             f"{dim}; set model.visual_dim={encoder.dim} or choose another encoder"
         )
     root = Path(media_root).resolve()
-    rate: Any = settings.fps if settings.frames == "fps" else f"{settings.frames} {settings.num_frames}"
+    rate: Any = settings.fps if settings.frames == "fps" else f"{settings.frames} {settings.frames_per_clip}"
     key = content_key(FORMAT, encoder.key, encoder.dtype, rate, decoder_version(decoder), str(root))
     store = Path(cache_dir) / "features" / f"{encoder.name.replace('/', '_')}-{key}"
     choose = None
@@ -286,7 +286,7 @@ def features_for(
         videos, choose = clips_of(samples, root, settings)
     if progress and dist.is_main() and not store.exists():
         if choose is not None:
-            size = len(videos) * settings.num_frames * encoder.dim * DTYPE_BYTES["float16"]
+            size = len(videos) * settings.frames_per_clip * encoder.dim * DTYPE_BYTES["float16"]
         else:
             size, _ = estimated_size(videos, fps=settings.fps, decoder=decoder, dim=encoder.dim, manifest=manifest)
         print(f"features of {len(videos)} videos -> {store}, about {size / 2**20:.1f} MiB", flush=True)

@@ -19,11 +19,11 @@ class ExtractConfig:
     fps: float = option(1.0, "frames per second of video", low=0.01)
     frames: str = option(
         "fps",
-        "which frames: at the rate `fps`; or `num_frames` of each clip, as TOPA's caption demos (stride_floor) or as "
+        "which frames: at the rate `fps`; or `frames_per_clip` of each, as TOPA's caption demos (stride_floor) or as "
         "MVBench (bounded_segments) takes them",
         choices=("fps", "stride_floor", "bounded_segments"),
     )
-    num_frames: int = option(10, "frames of a clip where `frames` is not fps", low=1)
+    frames_per_clip: int = option(10, "frames of a clip where `frames` is not fps", low=1)
     batch_frames: int = option(64, "frames per forward pass of the encoder", low=1)
 
     def missing_files(self) -> list[tuple[str, str]]:
