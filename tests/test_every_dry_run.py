@@ -31,13 +31,6 @@ WEIGHTS = {
     **dict.fromkeys(("vila", "vila_ori", "vila_lora", "sevila"), _FLAN),
     "video_panda": ("model.weights=null", "model.teacher=null"),
 }
-# LF-VILA's files have one layout each; a start from nothing builds the same model.
-_START = {
-    **dict.fromkeys(
-        ("lf_vila_retrieval", "lf_vila_answers", "lf_vila_multiple_choice", "lf_vila_video"), ("pretrained",)
-    ),
-    "lf_vila_pretrain": ("swin", "bert", "pretrained"),
-}
 # Datasets of the developers' folder: their configs name ../shared/data.
 OF_OURS = ("clips_qa", "clip_captions", "clips_paragraphs", "clips")
 # Options that name what an earlier command of the same script has written.
@@ -72,8 +65,9 @@ def stand_ins(path: Path, data_root: Path, cache: Path) -> list[str]:
     if WEIGHTS.get(path.parent.name) == _FLAN:
         files = {kind: tiny_text_tokenizer(data_root, kind=kind).path for kind in ("t5", "bert")}
         options += [f"model.weights.{kind}_tokenizer={file}" for kind, file in files.items()]
-    if path.parent.name in _START:
-        options += [f"model.start.{name}=null" for name in _START[path.parent.name]]
+    if path.parent.name == "lf_vila":
+        # Its files have one layout each; a start from nothing builds the same model.
+        options += [f"model.start.{name}=null" for name in ("swin", "bert", "pretrained")]
         options.append(f"model.tokenizer={data_root}/vocab.txt")
     ours = next((name for name in OF_OURS if path.name.startswith(f"{name}_")), None)
     if ours is not None:

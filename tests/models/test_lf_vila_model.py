@@ -143,7 +143,7 @@ def test_a_tiny_run_from_videos_to_metrics(tmp_path):
     (tmp_path / "clips" / "paragraphs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     options = [f"datasets.clips_paragraphs.root={tmp_path}", f"run.output_dir={tmp_path / 'run'}"]
     options += [f"paths.cache={tmp_path / 'cache'}", "run.num_workers=0", "run.max_epochs=1", "run.tensorboard=false"]
-    config = REPOSITORY / "configs" / "lf_vila_retrieval" / "clips_paragraphs_train.yaml"
+    config = REPOSITORY / "configs" / "lf_vila" / "clips_paragraphs_train.yaml"
     Runner(load(config, options, purpose="train")).train()
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())["clips_paragraphs/val"]
     assert metrics["failed"] == 1 and metrics["tie_rule"] == "official" and metrics["MeanR"] >= 1.0

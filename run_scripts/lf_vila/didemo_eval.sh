@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# LF-VILA: didemo eval.
+#   [GPUS=8] bash run_scripts/lf_vila/didemo_eval.sh [key=value ...]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
+launch evaluate.py --cfg-path configs/lf_vila/didemo_eval.yaml --options "$@"

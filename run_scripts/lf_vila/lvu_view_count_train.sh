@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# LF-VILA: lvu view count train.
+#   [GPUS=8] bash run_scripts/lf_vila/lvu_view_count_train.sh [key=value ...]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
+launch train.py --cfg-path configs/lf_vila/lvu_view_count_train.yaml --options "$@"
+folder=$(run_folder configs/lf_vila/lvu_view_count_train.yaml "$@")
+best=$(best_checkpoint "$folder")
+launch evaluate.py --cfg-path configs/lf_vila/lvu_view_count_eval.yaml \
+  --options "$@" "run.checkpoint=$best" "run.output_dir=$folder/eval"

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# LF-VILA: violin train.
+#   [GPUS=8] bash run_scripts/lf_vila/violin_train.sh [key=value ...]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
+launch train.py --cfg-path configs/lf_vila/violin_train.yaml --options "$@"
+folder=$(run_folder configs/lf_vila/violin_train.yaml "$@")
+best=$(best_checkpoint "$folder")
+launch evaluate.py --cfg-path configs/lf_vila/violin_eval.yaml \
+  --options "$@" "run.checkpoint=$best" "run.output_dir=$folder/eval"

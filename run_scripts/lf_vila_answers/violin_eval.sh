@@ -1,6 +1,0 @@
-#!/usr/bin/env bash
-# LF-VILA: violin eval.
-#   [GPUS=8] bash run_scripts/lf_vila_answers/violin_eval.sh [key=value ...]
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
-launch evaluate.py --cfg-path configs/lf_vila_answers/violin_eval.yaml --options "$@"

@@ -1,6 +1,0 @@
-#!/usr/bin/env bash
-# LF-VILA: lvu genre eval.
-#   [GPUS=8] bash run_scripts/lf_vila_video/lvu_genre_eval.sh [key=value ...]
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
-launch evaluate.py --cfg-path configs/lf_vila_video/lvu_genre_eval.yaml --options "$@"
