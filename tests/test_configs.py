@@ -22,7 +22,7 @@ LVU = ("relationship", "way_speaking", "scene", "director", "writer", "year", "g
 BENCHMARKS = {
     "lf_vila": (
         *("activitynet_captions", "didemo", "condensed_movies", "queryd", "clips_paragraphs"),
-        *("activitynet_qa", "violin", "how2qa", "coin"),
+        *("activitynet_qa", "violin", "how2qa", "coin", "clips"),
         *(f"lvu_{task}" for task in LVU),
     ),
     "bovila": ("star", "dramaqa", "vlep", "tvqa", "how2qa", "clips"),
