@@ -8,7 +8,7 @@ import torch
 from vidalign.backbones.llm import FrozenCausalLM
 from vidalign.backbones.llm_sizes import SIZES
 from vidalign.backbones.meta_llama import build_llama, llama_config
-from vidalign.backbones.packing import Packing, pack_rows
+from vidalign.backbones.packing import Packing, common_head, pack_rows
 from vidalign.backbones.video_lm import VideoLM
 from vidalign.backbones.video_prompts import VideoPrompts
 from vidalign.runners.recompute import checkpoint_activations
@@ -89,6 +89,42 @@ def test_a_common_beginning_is_computed_once(shared):
     # The common tokens are one input: their gradient is that of both rows.
     both, want_both = grads[0] + grads[1], want_grads[0] + want_grads[1]
     _assert_equal([(states, (both, *grads[2:])), (want_states, (want_both, *want_grads[2:]))])
+
+
+@pytest.mark.parametrize("shared", [0, 5, 7])
+def test_what_all_rows_of_a_stream_begin_with_is_computed_once(shared):
+    """Beside it what a row shares with its twin; also where a row ends inside the common beginning."""
+    video_lm, head = _video_lm(), 4
+    first, second, other = _rows(3, 12), _rows(3, 12), _rows(2, 9)
+    with torch.no_grad():
+        first[:, :head] = first[:1, :head]
+        second[:, :shared] = first[:, :shared]
+        other[:, :head] = other[:1, :head]
+    wanted = [torch.tensor([10, 12 + 6, 24 + 2]), torch.tensor([9, 12 + 11, 24 + 8]), torch.tensor([8, 9 + 7])]
+    starts = [torch.tensor([4, 6, -1]), torch.tensor([4, 6, -1]), torch.tensor([5, 4])]
+    embedded = [first, second, other]
+    shapes = [x.shape[:2] for x in embedded]
+    packing = pack_rows(wanted[:2], shapes[:2], shared=shared, heads=[head, 0])
+    saved = head + 3 + min(shared, 10) + min(shared, 7) + min(shared, 3)
+    assert len(packing["source_N"]) == 11 + 7 + 3 + 10 + 12 + 9 - saved
+    heads = [head, min(head, shared), head]
+    for part, shared_now in ((slice(0, 2), shared), (slice(2, 3), 0)):
+        some = embedded[part]
+        results = _both_ways(video_lm, some, starts[part], wanted[part], shared=shared_now, heads=heads[part])
+        # Tokens in common are one input: their gradients add up, those of other rows stay apart.
+        joined = []
+        for states, grads in results:
+            common = sum(grad[:, :head].sum(0) for grad in grads[: len(some)]) if shared >= head or part.start else None
+            joined.append((states, tuple(g for g in (common, *grads[len(some) :]) if g is not None)))
+        _assert_equal(joined)
+
+
+def test_common_head_ends_at_the_first_difference_and_before_the_video():
+    ids = torch.tensor([[[1, 5, 6, 0, 0, 7]], [[1, 5, 6, 0, 0, 8]]])
+    start = torch.tensor([3, 3])
+    assert common_head({"ids": ids, "video_start": start}) == 3
+    assert common_head({"ids": ids[:, :, [0, 2, 5]], "video_start": torch.tensor([9, 9])}) == 2
+    assert common_head({"ids": ids, "video_start": torch.tensor([-1, -1])}) == 0
 
 
 def test_rows_and_back():

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vidalign.backbones.packing import pack_rows
+from vidalign.backbones.packing import common_head, pack_rows
 from vidalign.text.plan import plan_stream
 
 
@@ -50,7 +50,8 @@ def plan_training(
 
 def _pack(names: list[str], batch: dict[str, Any], plan: dict[str, Any], *, shared: int) -> dict[str, Any]:
     shapes = [batch[name]["ids"].flatten(0, 1).shape for name in names]
-    return pack_rows([plan[name]["rows_N"] for name in names], shapes, shared=shared)
+    heads = [common_head(batch[name]) for name in names]
+    return pack_rows([plan[name]["rows_N"] for name in names], shapes, shared=shared, heads=heads)
 
 
 def _plan_questions(batch: dict[str, Any], max_seq_len: int) -> tuple[dict[str, Any], Tensor]:
