@@ -35,3 +35,23 @@ best_checkpoint() { # best_checkpoint FOLDER: its best checkpoint, its last wher
   echo "error: $1/checkpoints holds neither a best nor a last checkpoint; did the training finish?" >&2
   return 2
 }
+
+at_once() { # at_once COMMAND ITEM...: COMMAND for every item, ${AT_ONCE:-2} at a time with one thread each
+  local command=$1 item running=0
+  shift
+  export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+  trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
+  for item in "$@"; do
+    if [ "$running" -ge "${AT_ONCE:-2}" ]; then
+      wait -n # a failure ends the script, and the trap ends the others
+      running=$((running - 1))
+    fi
+    "$command" "$item" &
+    running=$((running + 1))
+  done
+  while [ "$running" -gt 0 ]; do
+    wait -n
+    running=$((running - 1))
+  done
+  trap - EXIT
+}

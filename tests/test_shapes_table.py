@@ -1,0 +1,51 @@
+"""The table of several seeds: means, metrics.json, and what is told when a number is missing."""
+
+import json
+import subprocess
+import sys
+
+
+def seeds(folder, values):
+    for seed, value in enumerate(values):
+        for run, entry in (("", {"accuracy_core": value}), ("blank", {"accuracy_core": value / 2})):
+            (folder / f"seed{seed}" / run).mkdir(parents=True, exist_ok=True)
+            (folder / f"seed{seed}" / run / "metrics.json").write_text(json.dumps({"shapes/test": entry}))
+
+
+def run(repository, *arguments):
+    command = [sys.executable, "data_prep/shapes_table.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True)
+
+
+COLUMNS = ("--columns", "core=:shapes/test:accuracy_core", "blank=blank:shapes/test:accuracy_core")
+
+
+def test_means_and_seeds_of_every_folder(repository, tmp_path):
+    seeds(tmp_path / "one", (0.5, 0.75))
+    seeds(tmp_path / "two", (0.25,))
+    done = run(repository, tmp_path / "one", tmp_path / "two", *COLUMNS)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "one" / "metrics.json").read_text()) == {
+        "shapes/test": {
+            "core": 0.625,
+            "blank": 0.3125,
+            "core_seed0": 0.5,
+            "core_seed1": 0.75,
+            "blank_seed0": 0.25,
+            "blank_seed1": 0.375,
+        }
+    }
+    rows = [line.split() for line in done.stdout.splitlines() if line]
+    assert ["one", "mean", "0.625", "0.312"] in rows and ["two", "mean", "0.250", "0.125"] in rows
+
+
+def test_a_missing_number_is_named(repository, tmp_path):
+    seeds(tmp_path, (0.5,))
+    for column, said in (
+        ("core=:shapes/test:acuracy", "only accuracy_core"),
+        ("core=nowhere:shapes/test:accuracy_core", "is missing"),
+        ("core", "NAME=RUN:DATASET/SPLIT:METRIC"),
+    ):
+        done = run(repository, tmp_path, "--columns", column)
+        assert done.returncode == 2 and said in done.stderr
+    assert "no run seed<n>" in run(repository, tmp_path / "seed0", *COLUMNS).stderr
