@@ -37,6 +37,10 @@ OF_OURS = ("clips_qa", "clip_captions", "clips_paragraphs", "clips")
 MADE_EARLIER = re.compile(r"(run\.checkpoint|model\.weights\.start|model\.start\.pretrained)=output/")
 # Configs with folders or weights of their own.
 OTHERS = {
+    "nextqa_shapes_eval.yaml": (
+        *("model.size=tiny", "model.llm.tokenizer=null", "datasets.nextqa.extract.encoder=tiny"),
+        *("datasets.nextqa.root=${paths.data_root}/nextqa", "datasets.nextqa.videos=null"),
+    ),
     "shapes_train.yaml": (
         *("model.size=tiny", "model.llm.tokenizer=null", "model.adapter.visual_start=null"),
         *(f"datasets.shapes.num_{split}=2" for split in ("train", "val", "test")),

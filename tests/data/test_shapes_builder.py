@@ -1,6 +1,8 @@
 """`shapes` as a dataset: real mp4 files, and the same questions through other benchmarks' builders."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -83,3 +85,16 @@ def test_controls_show_nothing_or_one_frame(tmp_path):
             frames = video.frames([0, 15, 29]).numpy().astype(int)
         assert np.abs(frames - frames[:1]).mean() < 2 and len(np.unique(frames[:, 0, 0])) >= distinct
         assert (frames.max() < 30) == (blind == "blank")
+
+
+def test_the_command_writes_clips_and_files_of_every_task(repository, tmp_path):
+    options = ["--splits", "test", "--options", "datasets.shapes.num_test=6", "datasets.shapes.workers=1"]
+    command = [sys.executable, "data_prep/shapes.py", "--output", str(tmp_path), *options]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    read = NextQA(DatasetConfig(root=str(tmp_path / "nextqa"), videos="../videos"))
+    samples = read.samples("test")
+    assert samples and all((read.media_root / s.media.path).is_file() for s in samples)
+    paired = [json.loads(line) for line in (tmp_path / "lf_vila" / "test.jsonl").read_text().splitlines()]
+    assert all((tmp_path / "videos" / f"{row['clip_id']}.mp4").is_file() for row in paired)
+    assert "nextqa/test.csv" in done.stdout and "8 clips" in done.stdout

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -45,6 +47,10 @@ def draw_missing(
     if not todo:
         return 0
     job = partial(_write, folder=folder, blind=blind)
+    if blind == "blank":
+        # All of them show the same: one is encoded, the others are copies.
+        job(todo[0])
+        job = partial(_copy, source=folder / f"{todo[0].clip_id}.mp4", folder=folder)
     done = _parallel(job, todo, workers) if workers > 1 and len(todo) > 32 else map(job, todo)
     for _ in _bar(done, len(todo), progress):
         pass
@@ -66,6 +72,14 @@ def pictures(clip: Clip, blind: str | None = None) -> np.ndarray:
 
 def _write(clip: Clip, *, folder: Path, blind: str | None) -> None:
     write_mp4(folder / f"{clip.clip_id}.mp4", pictures(clip, blind), fps=FPS)
+
+
+def _copy(clip: Clip, *, source: Path, folder: Path) -> None:
+    path = folder / f"{clip.clip_id}.mp4"
+    if path != source:
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        shutil.copyfile(source, part)
+        os.replace(part, path)
 
 
 def _parallel(job: Any, clips: list[Clip], workers: int) -> Iterator[None]:

@@ -29,7 +29,12 @@ def write_all(clips: Sequence[Clip], split: str, folder: Path, *, seed: int) -> 
     write_nextqa(clips, split, folder / "nextqa")
     write_star(clips, split, folder / "star")
     write_qvhighlights(clips, split, folder / "qvhighlights")
-    write_lf_vila(split, folder / "lf_vila", seed=seed, num_pairs=max(len(clips) // 8, 1))
+    write_lf_vila(split, folder / "lf_vila", seed=seed, num_pairs=pairs_beside(clips))
+
+
+def pairs_beside(clips: Sequence[Clip]) -> int:
+    """How many pairs of paragraphs are written beside so many clips."""
+    return max(len(clips) // 8, 1)
 
 
 def write_unified(clips: Iterable[Clip], split: str, folder: Path, *, task: str) -> None:
