@@ -1,10 +1,11 @@
 """The demo behind run_scripts/demo.sh: bases, BoViLA on `shapes`, its two controls, one table.
 
-    python data_prep/shapes_demo.py [--short] [--options key=value ...]
+    python data_prep/shapes_demo.py [--short] [--features] [--options key=value ...]
 
 --short: the colour of a thing that stands still, on a smaller base, in a few minutes; what the slow tests run. The
 main run's folder is run.output_dir; the controls are in its sub-folders control_blank and control_frame. Each training
-has one thread; where there are two cores or more, two of them run at once.
+has one thread; where there are two cores or more, two of them run at once, and clips are drawn and their features
+stored (--features: only that) beside the making of the language model.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package of this checkout, installed or not
 
@@ -36,6 +38,7 @@ def main() -> None:
     """Run the parts and print the table."""
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("--short", action="store_true", help="a thing that stands still, on a smaller base")
+    command.add_argument("--features", action="store_true", help="draw the clips and store their features, no more")
     command.add_argument("--options", nargs="*", default=[], metavar="KEY=VALUE", help="changes of the config")
     options = command.parse_args()
     given = list(options.options)
@@ -44,11 +47,16 @@ def main() -> None:
     from vidalign.config.load import load
 
     experiment = load(str(REPOSITORY / CONFIG), given, [], purpose="train")
+    if options.features:
+        _store_features(experiment)
+        return
     folder = Path(experiment.run.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     print("\n=== base models", flush=True)
-    bases = ["data_prep/shapes_bases.py", "--cache", experiment.paths.cache, "--parts", "clip", "llm"]
-    _run([*bases, *((*SHORT_BASES, *SHORT_PICTURES) if options.short else ())])
+    _bases(
+        ["--cache", experiment.paths.cache, *((*SHORT_BASES, *SHORT_PICTURES) if options.short else ())], given, folder
+    )
     made = time.monotonic() - start
     _trainings(given, folder)
     total = time.monotonic() - start
@@ -57,6 +65,36 @@ def main() -> None:
     print("Try next: bash run_scripts/demo.sh run.seed=1")
     print("          bash run_scripts/bovila/shapes.sh datasets.shapes.seed=5 run.output_dir=output/other_videos")
     print("          bash run_scripts/bovila/shapes.sh model.losses.vaq=0 run.output_dir=output/answer_only")
+
+
+def _bases(settings: Sequence[str], given: Sequence[str], folder: Path) -> None:
+    """CLIP and language model; on a second core, while the slower language model is made, clips and features, too."""
+    script = ["data_prep/shapes_bases.py", *settings, "--parts"]
+    if _cores() < 2:
+        _run([*script, "clip", "llm"])
+        return
+    _run([*script, "text"], log=folder / "bases_clip.log")
+    with ThreadPoolExecutor(1) as pool:
+        language = pool.submit(_run, [*script, "llm"])
+        _run([*script, "clip"], log=folder / "bases_clip.log")
+        for blind in (None, *CONTROLS):
+            if language.done():
+                break  # the trainings, which run two at once, make what is missing
+            options = [*given, *([f"datasets.shapes.blind={blind}"] if blind else [])]
+            _run(["data_prep/shapes_demo.py", "--features", "--options", *options], log=folder / "features.log")
+        language.result()
+    _run([*script, "clip", "llm"])
+
+
+def _store_features(experiment: Any) -> None:
+    """What a training with this config would do first: draw the missing clips, store the missing features."""
+    from vidalign.data.shapes.builder import Shapes
+    from vidalign.runners.extract import features_for
+
+    config = experiment.datasets["shapes"]
+    builder = Shapes(config)
+    samples = [sample for split in (config.train, config.eval) for sample in builder.samples(split)]
+    features_for(config, samples, builder.media_root, Path(experiment.paths.cache), dim=experiment.model.visual_dim)
 
 
 def table(folder: Path) -> str:
@@ -112,13 +150,15 @@ def _before(folder: Path) -> dict[str, float]:
 def _trainings(given: Sequence[str], folder: Path) -> None:
     """BoViLA in the foreground; the controls beside it, their output in control_<name>.log."""
     print(f"\n=== BoViLA, and beside it two controls ({', '.join(CONTROLS.values())})", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(min(cores, 2)) as pool:
+    with ThreadPoolExecutor(min(_cores(), 2)) as pool:
         jobs = [pool.submit(_train, given, folder, None)]
         jobs += [pool.submit(_train, given, folder, name) for name in CONTROLS]
         for job in jobs:
             job.result()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _train(given: Sequence[str], folder: Path, control: str | None) -> None:

@@ -7,7 +7,10 @@ Shape letters: T frames, P = image_px, D = projection width.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,9 +75,10 @@ def load_clip_vision(
     folder = Path(path)
     try:
         # dtype is always named: transformers 5 would keep the file's type, 4 made float32.
-        model, told = CLIPVisionModelWithProjection.from_pretrained(
-            path, dtype=dtype or torch.float32, output_loading_info=True, local_files_only=folder.is_dir()
-        )
+        with _without_report():
+            model, told = CLIPVisionModelWithProjection.from_pretrained(
+                path, dtype=dtype or torch.float32, output_loading_info=True, local_files_only=folder.is_dir()
+            )
     except (OSError, ValueError) as error:
         why = str(error).strip().splitlines()[0]
         raise ConfigError(
@@ -104,6 +108,18 @@ def tiny_clip_vision(dim: int, *, device: torch.device | str = "cpu", seed: int 
     model = CLIPVisionModelWithProjection(config).to(torch.float32)
     drawn_weights(model, seed, "tiny_clip_vision")
     return _frozen(TINY, content_key(TINY, dim, seed), model, device)
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """The library's table of a CLIP file's text tower, which is not wanted here, tells a user nothing."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def drawn_weights(model: nn.Module, seed: int, purpose: str) -> None:

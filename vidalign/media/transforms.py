@@ -39,7 +39,7 @@ def normalize_clip(frames_TCHW: Tensor) -> Tensor:
     """uint8 (T, 3, H, W) -> float32, /255, CLIP's mean and deviation per channel; on the tensor's own device."""
     scaled = frames_TCHW.float() / 255
     mean, std = (scaled.new_tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
-    return (scaled - mean) / std
+    return scaled.sub_(mean).div_(std)  # in place: fresh memory costs more than the arithmetic
 
 
 def resize_crop(frames_THWC: Tensor, *, image_px: int = 224) -> Tensor:
