@@ -66,17 +66,27 @@ def load_clip_vision(
     Complete or error: weights that the file lacks are a CheckpointError, never random. `dtype` defaults to float32;
     `tiny_dim` is the output width of "tiny".
     """
-    import torch
-
     if path == TINY:
         return tiny_clip_vision(tiny_dim, device=device)
     from transformers import CLIPVisionModelWithProjection
 
+    return _frozen(*read_tower(CLIPVisionModelWithProjection, path, dtype=dtype, kind="vision"), device)
+
+
+def read_tower(
+    tower: type[nn.Module], path: str, *, dtype: torch.dtype | None, kind: str
+) -> tuple[str, str, nn.Module]:
+    """(name, content key, model) of one tower from a folder or hub name; `kind`, "vision" or "text", is for messages.
+
+    ConfigError where there is no such model, CheckpointError where weights are missing.
+    """
+    import torch
+
     folder = Path(path)
     try:
-        # dtype is always named: transformers 5 would keep the file's type, 4 made float32.
         with _without_report():
-            model, told = CLIPVisionModelWithProjection.from_pretrained(
+            # dtype is always named: transformers 5 would keep the file's type, 4 made float32.
+            model, told = tower.from_pretrained(
                 path, dtype=dtype or torch.float32, output_loading_info=True, local_files_only=folder.is_dir()
             )
     except (OSError, ValueError) as error:
@@ -89,10 +99,10 @@ def load_clip_vision(
     if missing:
         raise CheckpointError(
             f"encoder {path!r}: {len(missing)} weights are not in the file, the first is {missing[0]}; it must hold a "
-            "CLIP vision tower with its projection (CLIPVisionModelWithProjection or CLIPModel)"
+            f"CLIP {kind} tower with its projection ({tower.__name__} or CLIPModel)"
         )
-    key = folder_key(folder) if folder.is_dir() else content_key(path)
-    return _frozen(folder.name if folder.is_dir() else path, key, model, device)
+    local = folder.is_dir()
+    return folder.name if local else path, folder_key(folder) if local else content_key(path), model
 
 
 def tiny_clip_vision(dim: int, *, device: torch.device | str = "cpu", seed: int = 0) -> FrameEncoder:
@@ -112,7 +122,7 @@ def tiny_clip_vision(dim: int, *, device: torch.device | str = "cpu", seed: int 
 
 @contextmanager
 def _without_report() -> Iterator[None]:
-    """The library's table of a CLIP file's text tower, which is not wanted here, tells a user nothing."""
+    """Without the library's table of the other tower's weights; missing ones are told all the same."""
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)

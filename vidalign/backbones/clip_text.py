@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidalign.backbones.clip import TINY, drawn_weights, folder_key
-from vidalign.common.errors import CheckpointError, ConfigError
+from vidalign.backbones.clip import TINY, drawn_weights, read_tower
+from vidalign.common.errors import ConfigError
 from vidalign.common.io import content_key
 
 if TYPE_CHECKING:
@@ -58,31 +58,11 @@ def load_clip_text(
 
     Complete or error: weights that the file lacks are a CheckpointError. `dtype` defaults to float32.
     """
-    import torch
-
     if path == TINY:
         return tiny_clip_text(tiny_dim, device=device)
     from transformers import CLIPTextModelWithProjection
 
-    folder = Path(path)
-    try:
-        model, told = CLIPTextModelWithProjection.from_pretrained(
-            path, dtype=dtype or torch.float32, output_loading_info=True, local_files_only=folder.is_dir()
-        )
-    except (OSError, ValueError) as error:
-        why = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"encoder {path!r}: not a folder (or hub name) of a Hugging Face CLIP model ({why}). Give a folder with "
-            "config.json and model.safetensors, or `tiny` for a random one"
-        ) from error
-    missing = sorted(told["missing_keys"])
-    if missing:
-        raise CheckpointError(
-            f"encoder {path!r}: {len(missing)} weights are not in the file, the first is {missing[0]}; it must hold a "
-            "CLIP text tower with its projection (CLIPTextModelWithProjection or CLIPModel)"
-        )
-    key = folder_key(folder) if folder.is_dir() else content_key(path)
-    return _frozen(folder.name if folder.is_dir() else path, key, model, device)
+    return _frozen(*read_tower(CLIPTextModelWithProjection, path, dtype=dtype, kind="text"), device)
 
 
 def clip_ids(path: str) -> Callable[[str], list[int]]:
