@@ -31,6 +31,8 @@ SHORT_BASES = ("--text-only", "still", "--text-clips", "2000", "--text-steps", "
 SHORT_PICTURES = ("--picture-clips", "400", "--picture-steps", "200")
 SHORT = ["datasets.shapes.kinds=[still]", "datasets.shapes.num_train=600", "datasets.shapes.num_test=200"]
 SHORT += ["run.max_epochs=12", "run.max_steps=180"]
+# From a random start, so that there is something to learn.
+SHORT += ["model.adapter.visual_start=null", "run.optimizer.lr=1.25e-2"]
 CONTROLS = {"blank": "trained and tested on blank videos", "frame": "trained and tested on one frame of each video"}
 
 
@@ -67,11 +69,11 @@ def main() -> None:
     print("          bash run_scripts/bovila/shapes.sh model.losses.vaq=0 run.output_dir=output/answer_only")
 
 
-def _bases(settings: Sequence[str], given: Sequence[str], folder: Path) -> None:
+def _bases(settings: Sequence[str], parts: Sequence[str], given: Sequence[str], folder: Path) -> None:
     """CLIP and language model; on a second core, while the slower language model is made, clips and features, too."""
     script = ["data_prep/shapes_bases.py", *settings, "--parts"]
     if _cores() < 2:
-        _run([*script, "clip", "llm"])
+        _run([*script, *parts])
         return
     _run([*script, "text"], log=folder / "bases_clip.log")
     with ThreadPoolExecutor(1) as pool:
@@ -83,7 +85,7 @@ def _bases(settings: Sequence[str], given: Sequence[str], folder: Path) -> None:
             options = [*given, *([f"datasets.shapes.blind={blind}"] if blind else [])]
             _run(["data_prep/shapes_demo.py", "--features", "--options", *options], log=folder / "features.log")
         language.result()
-    _run([*script, "clip", "llm"])
+    _run([*script, *parts])
 
 
 def _store_features(experiment: Any) -> None:

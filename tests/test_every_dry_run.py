@@ -39,6 +39,7 @@ MADE_EARLIER = re.compile(r"(run\.checkpoint|model\.weights\.start|model\.start\
 OTHERS = {
     "nextqa_shapes_eval.yaml": (
         *("model.size=tiny", "model.llm.tokenizer=null", "datasets.nextqa.extract.encoder=tiny"),
+        "model.adapter.visual_start=null",
         *("datasets.nextqa.root=${paths.data_root}/nextqa", "datasets.nextqa.videos=null"),
     ),
     "shapes_train.yaml": (

@@ -5,5 +5,5 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
 config=configs/bovila/shapes_train.yaml
 cache=$("$PYTHON" -m vidalign config "$config" --get paths.cache --options "$@")
-"$PYTHON" data_prep/shapes_bases.py --cache "$cache" --parts clip llm
+"$PYTHON" data_prep/shapes_bases.py --cache "$cache" --parts clip llm visual_start
 launch train.py --cfg-path "$config" --options "$@"

@@ -9,7 +9,7 @@ config=configs/bovila/shapes_train.yaml
 options=("$@")
 cache=$("$PYTHON" -m vidalign config "$config" --get paths.cache --options "$@")
 folder=$(run_folder "$config" run.output_dir=output/bovila_losses "$@")
-"$PYTHON" data_prep/shapes_bases.py --cache "$cache" --parts clip llm
+"$PYTHON" data_prep/shapes_bases.py --cache "$cache" --parts clip llm visual_start
 # The gated term is a sum over the batch, as published: 0.25 at the published batch of 8 is 0.0625 at 32.
 declare -A losses=(
   [answer]="model.losses.vaq=0"

@@ -1,7 +1,6 @@
 """The base models of the drawn world: rows as BoViLA's, targets that are true, and (slow) the shortened demo."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -72,9 +71,6 @@ def test_narration_says_what_is_true(clips):
     assert {asked_for(question) for clip in clips for question in questions_of(clip)} == {0, 1, 2, 3, 4, 5, 7}
 
 
-# With 350 steps its base answered 0.66 of the questions from text where 0.80 are wanted; 600 steps are not proved on
-# several machines yet, so nobody has to wait for it.
-@pytest.mark.skipif("VIDALIGN_DEMO" not in os.environ, reason="several minutes; set VIDALIGN_DEMO=1")
 @pytest.mark.slow
 def test_shortened_demo_learns(repository, tmp_path):
     # One easy question: a base for it is made in a minute or two, and BoViLA learns it from its random start.
