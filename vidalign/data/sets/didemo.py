@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.data.sets.paragraphs import ParagraphBuilder
-from vidalign.data.sets.rows import Row, read_json_rows, read_jsonl
+from vidalign.data.sets.rows import Row, read_json_rows, read_jsonl, read_words
 
 
 class DiDeMo(ParagraphBuilder):
@@ -54,8 +54,7 @@ class DiDeMo(ParagraphBuilder):
 
     def _files(self, split: str) -> dict[str, str]:
         path = self.root / f"{split}_list.txt"
-        lines = path.read_text(encoding="utf-8").split() if path.is_file() else []
-        return {self.stem(name): name for name in lines}
+        return {self.stem(name): name for name in read_words(path)} if path.is_file() else {}
 
     def _video(self, stem: str, rows: list[Row], split: str, *, files: Mapping[str, str]) -> Sample:
         names = sorted({row.text("video") for row in rows})
@@ -79,7 +78,7 @@ class DiDeMo(ParagraphBuilder):
     @staticmethod
     def _span(row: Row) -> tuple[float, float]:
         times = row.get("times")
-        pieces = row.values.get("num_segments", 6)
+        pieces = row.number("num_segments") if row.has("num_segments") else 6
         good = (
             isinstance(times, list)
             and times

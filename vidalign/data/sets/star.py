@@ -29,6 +29,10 @@ class Star(AnnotationBuilder):
         expected_counts={"train": 45731, "val": 7098, "test": 7377},
     )
     patterns = ("STAR_{split}.json", "{split}.json")
+    companions: ClassVar = (
+        *("split_file.json", "Video_Segments.csv", "Video_Keyframe_IDs.csv"),
+        *("action_classes.txt", "action_mapping.txt"),
+    )
     type_numbers: ClassVar = {name: number for number, name in enumerate(_TYPES, start=1)}
 
     def rows_of(self, split: str) -> Iterable[Row]:

@@ -27,6 +27,7 @@ class Vlep(AnnotationBuilder):
     )
 
     patterns = ("vlep_{split}_release.jsonl", "{split}.json")
+    companions = ("vlep_subtitles.jsonl",)
     split_names: ClassVar = {"val": "dev"}
 
     def rows_of(self, split: str) -> Iterable[Row]:
