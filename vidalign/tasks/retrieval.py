@@ -10,6 +10,7 @@ import numpy as np
 
 from vidalign.common.record import Record
 from vidalign.scoring.embeddings import EmbeddingFile
+from vidalign.scoring.match import exactly_one_each
 from vidalign.scoring.retrieval import both_directions
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ class Retrieval:
 
         Texts whose video could not be read rank last.
         """
+        assert self._file is not None, "begin() comes before metrics()"
         tables = self._file.close()
-        failed = np.array([record.status == "failed" for record in records])
+        by_uid = exactly_one_each(records, samples)
+        failed = np.array([by_uid[sample.uid].status == "failed" for sample in samples])
         metrics = both_directions(
             tables["text"],
             tables["video"],
@@ -62,7 +65,8 @@ class Retrieval:
             ties=self.config.ties,
             block=self.config.block,
         )
-        return {**metrics, "tie_rule": self.config.ties, "failed": int(failed.sum())}
+        counts = {"samples": len(samples), "failed": int(failed.sum())}
+        return {**metrics, "tie_rule": self.config.ties, **counts}
 
 
 def _rows(embedded: Tensor) -> np.ndarray:
