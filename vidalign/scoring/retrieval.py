@@ -5,12 +5,15 @@ Legend: N texts, K videos, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from vidalign.common.record import Record
+from vidalign.common.sample import Sample
 from vidalign.scoring.intervals import wilson
+from vidalign.scoring.match import exactly_one_each
 
 RECALLS = (1, 5, 10, 50)
 TIE_RULES = ("official", "index", "strict")
@@ -59,6 +62,22 @@ def rank_metrics(ranks: Ranks, *, ties: str = "official") -> dict[str, float]:
     positions = ranks.positions(ties)
     metrics = {f"R@{k}": float((positions < k).mean()) for k in RECALLS}
     return metrics | {"MedR": float(np.median(positions)) + 1.0, "MeanR": float(positions.mean()) + 1.0}
+
+
+def retrieval_metrics(
+    tables: Mapping[str, np.ndarray],
+    records: Sequence[Record],
+    samples: Sequence[Sample],
+    *,
+    ties: str = "official",
+    block: int = 1024,
+) -> dict[str, float | int | str]:
+    """`both_directions` of the samples' embeddings `text`, `video` and `right`; texts of failed ones rank last."""
+    by_uid = exactly_one_each(records, samples)
+    failed = np.array([by_uid[sample.uid].status == "failed" for sample in samples])
+    right = tables["right"]
+    metrics = both_directions(tables["text"], tables["video"], right, failed_N=failed, ties=ties, block=block)
+    return {**metrics, "tie_rule": ties, "samples": len(samples), "failed": int(failed.sum())}
 
 
 def both_directions(

@@ -10,8 +10,7 @@ import numpy as np
 
 from vidalign.common.record import Record
 from vidalign.scoring.embeddings import EmbeddingFile
-from vidalign.scoring.match import exactly_one_each
-from vidalign.scoring.retrieval import both_directions
+from vidalign.scoring.retrieval import retrieval_metrics
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,18 +54,7 @@ class Retrieval:
         """
         assert self._file is not None, "begin() comes before metrics()"
         tables = self._file.close()
-        by_uid = exactly_one_each(records, samples)
-        failed = np.array([by_uid[sample.uid].status == "failed" for sample in samples])
-        metrics = both_directions(
-            tables["text"],
-            tables["video"],
-            tables["right"],
-            failed_N=failed,
-            ties=self.config.ties,
-            block=self.config.block,
-        )
-        counts = {"samples": len(samples), "failed": int(failed.sum())}
-        return {**metrics, "tie_rule": self.config.ties, **counts}
+        return retrieval_metrics(tables, records, samples, ties=self.config.ties, block=self.config.block)
 
 
 def _rows(embedded: Tensor) -> np.ndarray:

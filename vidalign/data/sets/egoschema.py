@@ -30,7 +30,7 @@ class EgoSchema(AnnotationBuilder):
         name="egoschema",
         task="mc_qa",
         expected_counts={"subset": 500, "val": 500, "full": 5031, "test": 5031},
-        submission="answer_index",
+        submission="egoschema",
     )
     patterns = ("questions.json", "{split}.csv")
     companions = ("subset_answers.json", "uid_to_ego4d.json")

@@ -74,5 +74,5 @@ def video_file(name: str) -> str:
 def _from_sevila(row: Row) -> Row:
     """{video, qid, a0, a1, answer, question (made), start, end}."""
     names = {"events": [row.text("a0"), row.text("a1")], "ts": [row.values.get("start"), row.values.get("end")]}
-    names |= {"example_id": row.text("qid"), "vid_name": row.text("video").rpartition("/")[2]}
+    names |= {"example_id": row.text("qid").removeprefix("VLEP_"), "vid_name": row.text("video").rpartition("/")[2]}
     return sevila_row(row, names)
