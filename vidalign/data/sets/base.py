@@ -85,7 +85,8 @@ class AnnotationBuilder(Builder):
     that belong to them and name the same split. `split_names` maps a split to its name in the files where it is
     another (val -> dev), `split_words` lists unusual names of splits. A builder reads `split_file(split)` in `rows_of`
     and makes one Sample of a Row in `sample`. Whatever cannot become a Sample is named in `left_out`. `expected_rows`
-    are published numbers of rows where a Sample unites several (DiDeMo: descriptions of a video).
+    are published numbers of rows where a Sample unites several (DiDeMo: descriptions of a video), `expected_parts`
+    those of a complete split's `videos`, of its question types and of its labels (`answer 0`).
     """
 
     patterns: ClassVar[tuple[str, ...]] = ()
@@ -93,6 +94,7 @@ class AnnotationBuilder(Builder):
     split_names: ClassVar[Mapping[str, str]] = {}
     split_words: ClassVar[tuple[str, ...]] = ()
     expected_rows: ClassVar[Mapping[str, int]] = {}
+    expected_parts: ClassVar[Mapping[str, Mapping[str, int]]] = {}
 
     def __init__(self, config: DatasetConfig) -> None:
         super().__init__(config)
@@ -168,6 +170,10 @@ class AnnotationBuilder(Builder):
             raise DataError(f"{self.info.name}/{split}: the annotation file in {self.root} has no rows")
         self._check_unique(samples)
         self._compare(split, len(samples), self.expected_count(split), "rows")
+        if len(samples) == self.expected_count(split):
+            counts = _parts(samples)
+            for part, expected in self.expected_parts.get(split, {}).items():
+                self._compare(split, counts[part], expected, part if part == "videos" else f"rows of {part!r}")
         if self.left_out:
             shown = "; ".join(self.left_out[:3])
             _log.warning(f"{self.info.name}/{split}: {len(self.left_out)} rows left out: {shown}")
@@ -211,3 +217,10 @@ class AnnotationBuilder(Builder):
         if self.config.expect_counts:
             raise DataError(f"{text}; get the complete file or set expect_counts to false")
         _log.warning(text)
+
+
+def _parts(samples: Sequence[Sample]) -> Counter[str]:
+    counts = Counter(f"answer {sample.answer_idx}" for sample in samples)
+    counts.update(sample.qtype for sample in samples if sample.qtype is not None)
+    counts["videos"] = len({sample.media.video_id for sample in samples if sample.media})
+    return counts

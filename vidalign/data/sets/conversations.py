@@ -90,8 +90,13 @@ def _turns(row: Row) -> tuple[str, ...]:
 class Valley(Conversations):
     """Valley-702k in Video-LLaVA's release: `train_json/valley_.json`, WebVid clips with captions and instructions."""
 
-    info = DatasetInfo(name="valley", task="dialogue", headline="loss", expected_counts={"train": 702_000})
+    info = DatasetInfo(name="valley", task="dialogue", headline="loss")
     patterns: ClassVar = ("train_json/valley_.json", "valley_.json")
+
+    @classmethod
+    def parts(cls, found: FoundFile) -> list[str]:
+        """The file is the split train."""
+        return ["train"]
 
 
 class VideoChatGPTTune(Conversations):
@@ -102,7 +107,7 @@ class VideoChatGPTTune(Conversations):
     `train_video_ids.txt` (split `ids`: videos without text, to see which of them are there).
     """
 
-    info = DatasetInfo(name="videochatgpt_tune", task="dialogue", headline="loss", expected_counts={"train": 100_000})
+    info = DatasetInfo(name="videochatgpt_tune", task="dialogue", headline="loss")
     expected_rows: ClassVar = {"ids": 13_303}
     patterns: ClassVar = (
         "train_json/videochatgpt_tune_.json",

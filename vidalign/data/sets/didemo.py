@@ -22,7 +22,7 @@ class DiDeMo(ParagraphBuilder):
     info = DatasetInfo(
         name="didemo", task="retrieval", headline="R@1", expected_counts={"train": 8395, "val": 1065, "test": 1004}
     )
-    expected_rows: ClassVar = {"val": 4180, "test": 4021}
+    expected_rows: ClassVar = {"train": 33005, "val": 4180, "test": 4021}
     patterns: ClassVar = ("{split}_data.json", "{split}.jsonl")
     companions: ClassVar = ("{split}_list.txt",)
     _SUFFIXES: ClassVar = (".mp4", ".avi", ".mov", ".mpg", ".mpeg", ".m4v", ".3gp", ".wmv", ".mkv", ".flv", ".mts")

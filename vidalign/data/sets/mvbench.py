@@ -60,6 +60,7 @@ class MVBench(AnnotationBuilder):
     """
 
     info = DatasetInfo(name="mvbench", task="mc_qa", expected_counts={"test": 4000})
+    expected_parts: ClassVar = {"test": dict.fromkeys(TASKS, 200)}
     patterns: ClassVar = tuple(f"json/{task}.json" for task in TASKS)
 
     @property

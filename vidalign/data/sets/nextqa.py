@@ -18,6 +18,10 @@ _OPEN_COLUMNS = ("video", "question", "answer", "qid", "type")
 _GROUPS = {"Causal": ("CW", "CH"), "Temporal": ("TN", "TC", "TP"), "Descriptive": ("DC", "DL", "DO", "DB")}
 
 
+def _types(*counts: int) -> dict[str, int]:
+    return dict(zip(("CW", "CH", "TN", "TC", "TP", "DC", "DL", "DO"), counts, strict=True))
+
+
 class NextQA(AnnotationBuilder):
     """`<split>.csv` (or the processed `<split>.json` of SeViLA / ViLA), `map_vid_vidorID.json`."""
 
@@ -27,6 +31,10 @@ class NextQA(AnnotationBuilder):
         groups=_GROUPS,
         expected_counts={"train": 34132, "val": 4996, "test": 8564},
     )
+    expected_parts: ClassVar = {
+        "val": _types(1924, 683, 895, 663, 54, 177, 295, 305) | {"videos": 570},
+        "test": _types(3329, 1173, 1399, 1165, 93, 322, 483, 600) | {"videos": 1000},
+    }
     patterns: ClassVar = ("{split}.csv", "{split}.json")
     companions: ClassVar = ("map_vid_vidorID.json",)
     type_numbers: ClassVar = {"CH": 1, "CW": 2, "TN": 3, "TC": 4, "TP": 5, "DL": 6, "DC": 7, "DO": 8}
@@ -95,6 +103,7 @@ class NextOE(NextQA):
         groups=_GROUPS,
         expected_counts={"train": 37523, "val": 5343, "test": 9178},
     )
+    expected_parts: ClassVar = {}
     patterns: ClassVar = ("{split}.csv",)
     companions: ClassVar = ("map_vid_vidorID.json", "add_reference_answer_{split}.json")
 

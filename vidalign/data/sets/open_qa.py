@@ -196,6 +196,7 @@ class ActivityNetQA(OpenQA):
         },
         expected_counts={"train": 32000, "val": 18000, "test": 8000},
     )
+    expected_parts: ClassVar = {"train": {"videos": 3200}, "val": {"videos": 1800}, "test": {"videos": 800}}
     patterns: ClassVar = ("{split}_q.json", "{split}.jsonl")
 
     def video(self, name: str) -> tuple[str, str]:

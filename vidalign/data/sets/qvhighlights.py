@@ -26,6 +26,7 @@ class QVHighlights(AnnotationBuilder):
         expected_counts={"train": 7218, "val": 1550, "test": 1542},
         submission="qvhighlights",
     )
+    expected_parts: ClassVar = {"train": {"videos": 7100}, "val": {"videos": 1519}, "test": {"videos": 1529}}
     patterns: ClassVar = (
         "highlight_{split}_with_gt.jsonl",
         "highlight_{split}_release.jsonl",

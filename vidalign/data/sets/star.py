@@ -28,6 +28,7 @@ class Star(AnnotationBuilder):
         submission="star",
         expected_counts={"train": 45731, "val": 7098, "test": 7377},
     )
+    expected_parts: ClassVar = {"val": dict(zip(_TYPES, (2398, 3586, 624, 490), strict=True))}
     patterns = ("STAR_{split}.json", "{split}.json")
     companions: ClassVar = (
         *("split_file.json", "Video_Segments.csv", "Video_Keyframe_IDs.csv"),

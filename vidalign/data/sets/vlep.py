@@ -26,6 +26,7 @@ class Vlep(AnnotationBuilder):
         expected_counts={"train": 20142, "val": 4392, "dev": 4392, "test": 4192},
     )
 
+    expected_parts: ClassVar = {name: {"answer 0": 2145, "answer 1": 2247} for name in ("val", "dev")}
     patterns = ("vlep_{split}_release.jsonl", "{split}.json")
     companions = ("vlep_subtitles.jsonl",)
     split_names: ClassVar = {"val": "dev"}
