@@ -33,6 +33,8 @@ EXTRAS = {
     "llama3": ["tiktoken>=0.8"],
     # Only its meteor-1.5.jar is used; the other caption metrics are our own.
     "caption": ["pycocoevalcap>=1.2"],
+    # WordNet itself is data that nltk downloads; vidalign/scoring/wups.py says which and from where.
+    "wups": ["nltk>=3.9"],
     "log": ["tensorboard>=2.20"],
     "dev": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6.150", "ruff>=0.15"],
 }

@@ -74,7 +74,8 @@ def _open(split: str) -> dict[str, Any]:
     }
 
 
-def _files() -> dict[str, dict[str, Any]]:
+def official_files() -> dict[str, dict[str, Any]]:
+    """folder below the data root -> file -> content, JSON values or text."""
     splits = ("train", "val", "test")
     nextqa = table(_CSV_TEST | {"question": "why", "answer": 1, "qid": 0, "type": "CW"} | _FIVE)
     opened = table(_CSV_TEST | {"question": "why", "answer": "so", "qid": 0, "type": "CW"})
@@ -152,7 +153,7 @@ def make_data_root(root: Path, *, feature_dim: int = 768) -> Path:
     import torch
 
     features = {name: torch.ones(4, feature_dim) for name in (VIDEO, f"{VIDEO}_ep", f"v_{VIDEO}")}
-    for name, files in _files().items():
+    for name, files in official_files().items():
         folder = root / name
         for file, content in files.items():
             path = folder / file

@@ -44,6 +44,7 @@ DOORS = {
     "tiktoken": ("text/tokenizers.py",),
     "tokenizers": ("text/tokenizers.py", "text/fast_tokenizers.py", "text/wordpiece.py"),
     "pandas": ("data/sets/",),
+    "nltk": ("scoring/wups.py",),
     "fairscale": ("runners/", "layers/", "backbones/"),
     "tensorboard": ("runners/",),
     "wandb": ("runners/",),

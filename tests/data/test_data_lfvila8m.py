@@ -25,6 +25,10 @@ def test_records_of_jsonl_and_tar_are_equal(tmp_path):
     val, train = builder.samples("val")[0], builder.samples("train")[0]
     assert val.texts == train.texts == ("t0", "t1", "t2", "t3", "t4")
     assert val.media.parts[4] == "vid/vid.4.mp4"
+    assert [(one.path.name, one.split) for one in LFVila8M.find(tmp_path)] == [
+        ("train-000.tar", "train"),
+        ("val.jsonl", "val"),
+    ]
 
 
 def test_short_records_are_told(tmp_path):

@@ -90,8 +90,8 @@ def test_star_drops_the_graphs(shared: Path) -> None:
 def test_how2qa_authors_file(shared: Path) -> None:
     official = read(shared, "how2qa", "how2qa", "val", official_order=True)
     assert official[0].span == (214.42, 234.7)
-    assert official[0].options == ("blue", "green", "blue", "Yellow")
-    assert {s.answer_idx for s in official} == {3}, "the correct option is the last column"
+    assert official[0].options == ("Yellow", "blue", "green", "blue")
+    assert {s.answer_idx for s in official} == {0}, "the last column is right, and put first as in FrozenBiLM"
     assert any("None" in s.options for s in official), "None is an option, not a missing value"
     shuffled = read(shared, "how2qa", "how2qa", "val")
     assert [s.options for s in shuffled] == [s.options for s in read(shared, "how2qa", "how2qa", "val")]

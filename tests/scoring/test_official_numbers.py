@@ -162,8 +162,11 @@ def test_our_records_are_scored_whatever_the_split_was_called(tmp_path: Path) ->
     found = score(tmp_path / "records.jsonl", dataset="vlep", annotations=tmp_path / "vlep_dev_release.jsonl")
     assert found.official == {"accuracy_percent": 100.0, "n": 2} and found.form == "records"
     (tmp_path / "records.jsonl").write_text(lines[0])
-    with pytest.raises(DataError, match="1 missing"):
-        score(tmp_path / "records.jsonl", dataset="vlep", annotations=tmp_path / "vlep_dev_release.jsonl")
+    given = {"dataset": "vlep", "annotations": tmp_path / "vlep_dev_release.jsonl"}
+    with pytest.raises(DataError, match=r"1 of 2 samples have no prediction \(vlep/val/8"):
+        score(tmp_path / "records.jsonl", **given)
+    found = score(tmp_path / "records.jsonl", **given, allow_missing=True)
+    assert (found.metrics["accuracy"], found.metrics["failed"], found.official["n"]) == (0.5, 1, 2)
 
 
 def test_vlep_takes_both_keys(tmp_path: Path) -> None:

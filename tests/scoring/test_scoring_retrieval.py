@@ -11,9 +11,23 @@ from vidalign.scoring.retrieval import both_directions, rank_metrics, ranks_of
 
 def test_ties_by_both_rules():
     ranks = ranks_of(np.zeros((4, 4)), range(4))
-    official, strict = (rank_metrics(ranks, ties=rule) for rule in ("official", "strict"))
+    official, strict, index = (rank_metrics(ranks, ties=rule) for rule in ("official", "strict", "index"))
     assert (official["R@1"], official["R@5"], official["MedR"]) == (0.25, 1.0, 2.5)
     assert (strict["R@1"], strict["MedR"]) == (0.0, 4.0)
+    assert index == official, "in a square of equals the places before run from 0 to 3"
+    row = ranks_of(np.array([[0.5, 0.5, 0.9, 0.5]]), [1])
+    by_rule = {rule: row.positions(rule).tolist() for rule in ("official", "index", "strict")}
+    assert by_rule == {"official": [1, 2, 3], "index": [2], "strict": [3]}
+
+
+def test_where_there_are_ties_every_rule_is_reported():
+    text, video = np.ones((4, 2)), np.ones((4, 2))
+    found = both_directions(text, video, np.arange(4))
+    assert (found["ties"], found["R@1"], found["strict_R@1"], found["index_R@1"]) == (1.0, 0.25, 0.0, 0.25)
+    assert found["R@1_low"] < 0.25 < found["R@1_high"]
+    again = both_directions(text, video, np.arange(4), ties="strict")
+    assert (again["R@1"], again["official_R@1"]) == (0.0, 0.25)
+    assert not any("strict" in name for name in both_directions(np.eye(3), np.eye(3), np.arange(3)))
 
 
 def test_both_directions_in_blocks_equal_the_whole():
@@ -47,9 +61,38 @@ def test_clips_of_a_video_are_united():
     ]
     metrics = classification_metrics(records, samples)
     assert metrics["accuracy"] == 0.5 and np.isclose(metrics["accuracy_per_sample"], 1 / 3)
+    assert metrics["accuracy_low"] < 0.5 < metrics["accuracy_high"]
+    assert classification_metrics(records[::-1], samples) == metrics, "records and samples are matched by uid"
     numbers = [Record(uid="a1", pred_value=2.0), Record(uid="a2", pred_value=4.0), Record(uid="b1", status="failed")]
-    assert regression_metrics(numbers, samples) == {"mse": 4.0, "videos": 1, "failed": 1}
+    found = regression_metrics(numbers[::-1], samples)
+    assert found == {
+        **{"mse": 4.0, "mse_low": 4.0, "mse_high": 4.0},
+        **{"videos": 1, "samples": 3, "scored": 3, "failed": 1},
+    }
     assert over_seeds([1.0, 3.0])["mean"] == 2.0 and np.isclose(over_seeds([1.0, 3.0])["std"], 2**0.5)
+
+
+def test_failed_videos_are_wrong_and_hidden_classes_not_counted():
+    samples = [sample("a", "a", 1), sample("b", "b", 1), sample("c", "c", None), sample("d", "d", -1)]
+    records = [
+        Record(uid="a", status="failed", reason="no file"),  # as the evaluation loop writes it: no class known there
+        Record(uid="b", answer_idx=1, pred_idx=1),
+        Record(uid="c", answer_idx=-1, pred_idx=0),
+        Record(uid="d", answer_idx=-1, pred_idx=0),
+    ]
+    found = classification_metrics(records, samples)
+    assert np.isclose(found["accuracy"], 1 / 3), "d: its answer is none of the model's classes"
+    assert [found[key] for key in ("samples", "scored", "failed", "videos")] == [4, 3, 1, 3]
+    assert classification_metrics(records[2:3], samples[2:3]) == {"samples": 1, "scored": 0, "failed": 0}
+
+
+def test_two_questions_about_a_video_stay_two():
+    media = Media(kind="video", video_id="v")
+    twice = [
+        Sample(uid=u, dataset="d", split="s", task="open_qa", media=media, question="q", answer=u) for u in ("x", "y")
+    ]
+    records = [Record(uid="x", answer_idx=0, pred_idx=0), Record(uid="y", answer_idx=1, pred_idx=0)]
+    assert classification_metrics(records, twice)["accuracy"] == 0.5
 
 
 def test_embeddings_of_a_shared_video_are_written_once(tmp_path):

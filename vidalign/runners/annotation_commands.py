@@ -25,6 +25,7 @@ def add_commands(commands: Any) -> None:
     one.add_argument("--split", help="which split of the folder; otherwise the one whose ids fit")
     one.add_argument("--json", action="store_true", help="print JSON instead of a table")
     _add_settings(one)
+    one.add_argument("--allow-missing", action="store_true", help="samples without a prediction count as wrong")
     one.add_argument("--submission", metavar="FOLDER", help="write the file that the benchmark's server takes as well")
     one.set_defaults(run=_score)
 
@@ -53,6 +54,7 @@ def _score(given: argparse.Namespace) -> None:
         split=given.split,
         settings=parse_settings(given.options),
         submission=given.submission,
+        allow_missing=given.allow_missing,
     )
     print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if given.json else table(result))
 

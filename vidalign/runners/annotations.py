@@ -17,7 +17,12 @@ from vidalign.data.sets.files import FoundFile
 from vidalign.registry import DATASETS
 
 # Other names under which benchmarks are known, besides spellings with other dashes and capitals.
-_ALIASES = {"nextqamc": "nextqa", "nextoe": "nextqa_oe", "missqa": "dramaqa", "anothermissoh": "dramaqa"}
+_ALIASES = {
+    **{"nextqamc": "nextqa", "nextoe": "nextqa_oe", "anothermissoh": "dramaqa", "missqa": "dramaqa"},
+    **{"msvd": "msvd_qa", "msrvttcaptions": "msrvtt", "msrvttretrieval": "msrvtt", "anetqa": "activitynet_qa"},
+    **{"anetcaptions": "activitynet_captions", "cmd": "condensed_movies", "hdvila": "lfvila8m"},
+    **{"valley702k": "valley", "videochatgpt100k": "videochatgpt_tune", "webvid25m": "webvid", "qvh": "qvhighlights"},
+}
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,11 @@ def read_annotations(
     if not found:
         wanted = f" of split {split!r}" if split else ""
         known = ", ".join(cls.patterns)
-        raise DataError(f"{place}: no annotation file of {name}{wanted} in it; looked for {known} (or give the file)")
+        where = "beside it" if place.is_file() else "in it"
+        raise DataError(f"{place}: no annotation file of {name}{wanted} {where}; looked for {known} (or give the file)")
     for one in found:
         builder = cls(_config(name, one, settings or {}))
-        if place.is_file():
+        if one.path.is_file() and (one.pattern or place.is_file()):
             builder.use(one)
         yield ReadSplit(one, builder, builder.samples(one.split))
 

@@ -26,7 +26,6 @@ _FUNCTIONS = {
 }
 _TASKS = {
     "caption": "captioning",
-    "retrieval": "retrieval",
     "classification": "classification",
     "entailment": "classification",
     "regression": "regression",
@@ -69,10 +68,12 @@ def score(
     split: str | None = None,
     settings: Mapping[str, Any] | None = None,
     submission: Path | str | None = None,
+    allow_missing: bool = False,
 ) -> Score:
     """Score a file of our records or an official prediction file.
 
-    submission: a folder; the file that the benchmark's server takes is written into it.
+    submission: a folder; the file that the benchmark's server takes is written into it. allow_missing: a sample without
+    a prediction counts as failed, and so as wrong; otherwise it is a DataError.
     The split of a folder is the one that the records name, or the one whose ids fit; DataError where none does.
     """
     name, path = dataset_name(dataset), Path(predictions)
@@ -84,15 +85,18 @@ def score(
         samples = read.samples
         try:
             records, form = read_predictions(path, samples, dataset=name)
-            records = _renamed(records, samples)
-            found = _scored(name, read, records, form)
+            records = _complete(_renamed(records, samples), samples, allow_missing=allow_missing)
+            found = _scored(name, read, records, form, path=path)
         except DataError as error:
-            problems.append(error)
+            problems.append((read.found.split, error))
             continue
         if submission is not None:
             _submit(read, records, Path(submission))
         return found
-    raise problems[0]
+    if len(problems) == 1:
+        raise problems[0][1]
+    told = "; ".join(f"{name}: {error}" for name, error in problems)
+    raise DataError(f"the predictions fit none of the splits; name one by --split. {told}")
 
 
 def table(result: Score) -> str:
@@ -113,16 +117,44 @@ def table(result: Score) -> str:
     return "\n".join(lines)
 
 
-def _scored(name: str, read: ReadSplit, records: list[Record], form: str) -> Score:
+def _complete(records: list[Record], samples: Sequence[Sample], *, allow_missing: bool) -> list[Record]:
+    """The records, and with `allow_missing` a failed one for every sample that has none."""
+    there = {record.uid for record in records}
+    missing = [sample.uid for sample in samples if sample.uid not in there]
+    if len(missing) == len(samples):
+        raise DataError(f"no prediction is for one of the {len(samples)} samples, e.g. {missing[0]}")
+    if missing and not allow_missing:
+        raise DataError(
+            f"{len(missing)} of {len(samples)} samples have no prediction ({', '.join(missing[:3])} ...); complete the "
+            "file, or count them as wrong: --allow-missing"
+        )
+    return [*records, *(Record(uid=uid, status="failed", reason="no prediction in the file") for uid in missing)]
+
+
+def _scored(name: str, read: ReadSplit, records: list[Record], form: str, *, path: Path) -> Score:
     info = read.builder.info
     variant = "/".join([name, *read.found.settings.values()])
-    function = _metrics(info.task, _BY_DATASET.get(variant))
-    metrics = function(records, read.samples, info)
+    classes = info.task == "open_qa" and not any(record.pred_text is not None for record in records)
+    if classes and any(record.pred_idx is not None for record in records):  # answers as classes (LF-VILA)
+        metrics = _metrics("classification", None)(records, read.samples, info)
+        return Score(name, read.found.split, form, info.headline, metrics, None)
+    if info.task == "retrieval":
+        metrics = _retrieval(records, read.samples, path)
+    else:
+        metrics = _metrics(info.task, _BY_DATASET.get(variant))(records, read.samples, info)
     numbers = FORMATS.get(name, Format()).numbers
     labelled = metrics.get("scored", len(read.samples))
     official = numbers(records, read.samples) if numbers is not None and labelled else None
     headline = "mse" if variant == "tgif_qa/count" else info.headline
     return Score(name, read.found.split, form, headline, metrics, official)
+
+
+def _retrieval(records: Sequence[Record], samples: Sequence[Sample], path: Path) -> Mapping[str, Any]:
+    """From the embeddings that the evaluation left beside its records."""
+    from vidalign.scoring.embeddings import read_embeddings
+    from vidalign.scoring.retrieval import retrieval_metrics
+
+    return retrieval_metrics(read_embeddings(path.with_suffix(".embeddings.npz"), samples), records, samples)
 
 
 def _submit(read: ReadSplit, records: Sequence[Record], folder: Path) -> None:

@@ -12,41 +12,48 @@ import numpy as np
 
 from vidalign.common.record import Record
 from vidalign.common.sample import Sample
+from vidalign.scoring.intervals import bootstrap_mean, wilson
+from vidalign.scoring.match import exactly_one_each
 
 
-def classification_metrics(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, float]:
-    """accuracy: share of videos whose largest sum of probabilities is the true class; failed ones are wrong.
+def classification_metrics(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, float | int]:
+    """accuracy with its 95 % interval: share of videos whose largest sum of probabilities is the true class.
 
-    accuracy_per_sample counts every Sample for itself. Samples with a hidden class do not count.
+    A failed video is wrong, and so is one whose true class is none of the model's (-1). accuracy_per_sample counts
+    every Sample for itself. Samples with a hidden class do not count; `scored` of the `samples` do, on `videos` videos.
     """
-    known = [(record, sample) for record, sample in zip(records, samples, strict=True) if record.answer_idx is not None]
+    by_uid = exactly_one_each(records, samples)
+    known = [(by_uid[sample.uid], sample) for sample in samples if _has_class(sample)]
+    failed = sum(record.status != "ok" for record in by_uid.values())
+    counts = {"samples": len(samples), "scored": len(known), "failed": failed}
     if not known:
-        return {"accuracy": 0.0, "samples": 0}
-    alone = [record.pred_idx == record.answer_idx for record, _ in known]
-    right = [_summed(own) == own[0].answer_idx for own in _by_item(known).values()]
+        return counts
+    alone = [_is_right(record.pred_idx, [record]) for record, _ in known]
+    right = [_is_right(_summed(own), own) for own in _by_item(known).values()]
+    low, high = wilson(sum(right), len(right))
     return {
-        "accuracy": float(np.mean(right)),
-        "accuracy_per_sample": float(np.mean(alone)),
-        "videos": len(right),
-        "samples": len(known),
+        **{"accuracy": sum(right) / len(right), "accuracy_low": low, "accuracy_high": high},
+        **{"accuracy_per_sample": sum(alone) / len(alone), "videos": len(right)},
+        **counts,
     }
 
 
-def regression_metrics(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, float]:
-    """mse of the mean prediction per video against its number; a video without any prediction is counted as `failed`
-    and left out, since no number can stand for it."""
-    known = [(record, sample) for record, sample in zip(records, samples, strict=True) if sample.label is not None]
+def regression_metrics(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, float | int]:
+    """mse of the mean prediction per video against its number, with its 95 % interval; a video without any prediction
+    is counted as `failed` and left out, since no number can stand for it."""
+    by_uid = exactly_one_each(records, samples)
+    known = [(by_uid[sample.uid], sample) for sample in samples if sample.label is not None]
     labels = {_item(sample): sample.label for _, sample in known}
     errors, failed = [], 0
     for name, own in _by_item(known).items():
         values = [record.pred_value for record in own if record.pred_value is not None]
         failed += not values
         errors += [(float(np.mean(values)) - labels[name]) ** 2] if values else []
-    return {
-        "mse": float(np.mean(errors)) if errors else float("inf"),
-        "videos": len(errors),
-        "failed": failed,
-    }
+    counts = {"videos": len(errors), "samples": len(samples), "scored": len(known), "failed": failed}
+    if not errors:
+        return {"mse": float("inf"), **counts}
+    low, high = bootstrap_mean(errors)
+    return {"mse": float(np.mean(errors)), "mse_low": low, "mse_high": high, **counts}
 
 
 def over_seeds(values: Sequence[float]) -> dict[str, float]:
@@ -62,12 +69,23 @@ def over_seeds(values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _item(sample: Sample) -> tuple[str, str]:
-    """What is judged as one: a video, with the question where there is one."""
-    return (sample.media.video_id if sample.media else sample.uid, sample.question or "")
+def _has_class(sample: Sample) -> bool:
+    return any(value is not None for value in (sample.label, sample.answer_idx, sample.answer))
 
 
-def _by_item(pairs: Sequence[tuple[Record, Sample]]) -> dict[tuple[str, str], list[Record]]:
+def _is_right(chosen: int | None, records: Sequence[Record]) -> bool:
+    """Whether the class is the true one, which the records of usable videos name."""
+    truth = next((record.answer_idx for record in records if record.answer_idx is not None), None)
+    usable = any(record.status == "ok" for record in records)
+    return usable and chosen is not None and chosen == truth
+
+
+def _item(sample: Sample) -> str:
+    """What is judged as one: a video, or a question about one."""
+    return sample.uid if sample.question or sample.media is None else sample.media.video_id
+
+
+def _by_item(pairs: Sequence[tuple[Record, Sample]]) -> dict[str, list[Record]]:
     united = defaultdict(list)
     for record, sample in pairs:
         united[_item(sample)].append(record)

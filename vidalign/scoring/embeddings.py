@@ -7,13 +7,28 @@ While the evaluation runs every process writes its own rows into `.<split>.<key>
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from vidalign.common.errors import DataError
 from vidalign.common.io import atomic_write
 from vidalign.common.sample import Sample
+
+
+def read_embeddings(path: Path, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """What an evaluation of these samples has left at `path`; DataError for any other file, or none."""
+    try:
+        with np.load(path, allow_pickle=False) as tables:
+            found = {name: tables[name] for name in ("text", "video", "right")}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: the embeddings of the evaluation, written beside its records: {error}") from error
+    right = EmbeddingFile(path, "", samples).right
+    if not np.array_equal(found["right"], right) or len(found["text"]) != len(samples):
+        raise DataError(f"{path}: {len(found['text'])} texts of other samples than these {len(samples)}")
+    return found
 
 
 class EmbeddingFile:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,8 @@ class Format:
 def read_predictions(path: Path, samples: Sequence[Sample], *, dataset: str) -> tuple[list[Record], str]:
     """The Records of a predictions file and the name of its form: "records" (ours) or "official".
 
-    Raises DataError for a file that is neither, for an unknown id and for an answer that is no option.
+    Raises DataError for a file that is neither, for an unknown id, for an answer that is no option, and where the file
+    holds other true answers than the samples.
     """
     content = parse(path)
     if _is_records(content):
@@ -66,7 +69,7 @@ def parse(path: Path) -> Any:
     if path.suffix == ".csv":
         return list(csv.DictReader(text.splitlines()))
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=partial(_once, path))
         return [content] if isinstance(content, dict) and "uid" in content else content  # a file of one record
     except json.JSONDecodeError:
         pass
@@ -79,6 +82,15 @@ def parse(path: Path) -> Any:
     if not rows:
         raise DataError(f"{path}: no predictions in it")
     return rows
+
+
+def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in content if names.count(name) > 1)
+        raise DataError(f"{path}: two predictions for {twice!r}; keep one of them")
+    return content
 
 
 def _is_records(content: Any) -> bool:
@@ -97,25 +109,34 @@ def _made(natives: Natives, native: object, **values: Any) -> tuple[str, Record]
     if sample is None:
         return str(native), Record(uid="?")
     if "pred_idx" in values:
-        index = values["pred_idx"]
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(sample.options):
-            raise DataError(f"{sample.uid}: predicted option {index!r}, there are {len(sample.options)}")
-        order = sample.meta.get("option_order")  # official files count the options as the annotation file does
-        values["pred_idx"] = index if order is None else list(order).index(index)
+        values["pred_idx"] = _place(sample, values["pred_idx"])
     return str(native), Record(uid=sample.uid, answer_idx=sample.answer_idx, **values)
+
+
+def _place(sample: Sample, index: Any) -> int:
+    """Where the predicted option stands in the sample; a whole number, also one written as text or as 2.0."""
+    number = math.nan if isinstance(index, bool) or index is None else float(index)
+    if not number.is_integer() or not 0 <= number < len(sample.options):
+        raise DataError(f"{sample.uid}: predicted option {index!r}, there are {len(sample.options)}")
+    order = sample.meta.get("option_order")  # official files count the options as the annotation file does
+    return int(number) if order is None else list(order).index(int(number))
 
 
 def _nextqa(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
     """{"<video>_<qid>": {"prediction": index, "answer": index}}."""
     for native, row in content.items():
-        yield _made(natives, native, pred_idx=row["prediction"])
+        made = _made(natives, native, pred_idx=row["prediction"])
+        truth, ours = row.get("answer"), made[1].answer_idx
+        if None not in (truth, ours) and float(truth) != ours:
+            raise DataError(f"{native}: the file says that {truth} is right, the annotations {ours}; not one release")
+        yield made
 
 
 def _index_by_id(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
     """{id: index} (TVQA, EgoSchema), or csv rows q_uid,answer."""
     pairs = content.items() if isinstance(content, dict) else ((row["q_uid"], row["answer"]) for row in content)
     for native, index in pairs:
-        yield _made(natives, native, pred_idx=int(index))
+        yield _made(natives, native, pred_idx=index)
 
 
 def _vlep(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
@@ -158,11 +179,19 @@ def _texts_by_video(content: Any, natives: Natives) -> Iterator[tuple[str, Recor
             yield _made(natives, native, pred_text=str(text))
 
 
+def _captions(content: Any, natives: Natives) -> Iterator[tuple[str, Record]]:
+    """[{"image_id" (or "video_id"), "caption"}], the form of the COCO caption toolkit."""
+    for row in content:
+        yield _made(natives, row["image_id"] if "image_id" in row else row["video_id"], pred_text=str(row["caption"]))
+
+
 FORMATS: Mapping[str, Format] = {
     "nextqa": Format(_nextqa, multiple_choice_official.nextqa),
     "star": Format(_star, multiple_choice_official.star),
     "vlep": Format(_vlep, multiple_choice_official.accuracy),
     "tvqa": Format(_index_by_id, multiple_choice_official.accuracy),
+    "how2qa": Format(_index_by_id, multiple_choice_official.accuracy),
+    "dramaqa": Format(_index_by_id, multiple_choice_official.accuracy),
     "egoschema": Format(_index_by_id, multiple_choice_official.accuracy),
     "qvhighlights": Format(_qvhighlights, moments.official_numbers),
     "activitynet_qa": Format(_texts, activitynet_qa.official_numbers),
@@ -170,4 +199,6 @@ FORMATS: Mapping[str, Format] = {
     "msvd_qa": Format(_texts),
     "tgif_qa": Format(_texts),
     "nextqa_oe": Format(_texts_by_video, wups.official_numbers),
+    "msrvtt": Format(_captions),
+    "vatex": Format(_captions),
 }

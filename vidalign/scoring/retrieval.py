@@ -5,29 +5,38 @@ Legend: N texts, K videos, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from vidalign.common.record import Record
+from vidalign.common.sample import Sample
+from vidalign.scoring.intervals import wilson
+from vidalign.scoring.match import exactly_one_each
+
 RECALLS = (1, 5, 10, 50)
-TIE_RULES = ("official", "strict")
+TIE_RULES = ("official", "index", "strict")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """For every query how many candidates score higher than the right one (`above`), and how many as high (`equal`,
-    itself included)."""
+    """For every query how many candidates score higher than the right one (`above`), how many as high (`equal`, itself
+    included), and how many of these stand before it (`before`)."""
 
     above: np.ndarray
     equal: np.ndarray
+    before: np.ndarray
 
     def positions(self, ties: str) -> np.ndarray:
         """0-based ranks. "official": every place among equals counts, so that a query with ties gives several ranks
-        (LF-VILA, MMT; specification lf_vila, section 6); "strict": the right one stands behind all its equals."""
+        (LF-VILA, MMT; specification lf_vila, section 6); "index": equals keep the order of the candidates
+        (specification benchmarks, section 12); "strict": the right one stands behind all its equals."""
         assert ties in TIE_RULES, f"tie rule {ties!r}"
         if ties == "strict":
             return self.above + self.equal - 1
+        if ties == "index":
+            return self.above + self.before
         starts = np.repeat(self.above, self.equal)
         within = np.arange(len(starts)) - np.repeat(np.cumsum(self.equal) - self.equal, self.equal)
         return starts + within
@@ -35,13 +44,17 @@ class Ranks:
 
 def ranks_of(scores: np.ndarray, right: Sequence[int] | np.ndarray) -> Ranks:
     """scores: (queries, candidates); right: the right candidate of each query."""
-    own = scores[np.arange(len(scores)), np.asarray(right)][:, None]
-    return Ranks((scores > own).sum(axis=1), (scores == own).sum(axis=1))
+    places = np.asarray(right)[:, None]
+    own = np.take_along_axis(scores, places, axis=1)
+    equal = scores == own
+    before = equal & (np.arange(scores.shape[1]) < places)
+    return Ranks((scores > own).sum(axis=1), equal.sum(axis=1), before.sum(axis=1))
 
 
 def join_ranks(blocks: Sequence[Ranks]) -> Ranks:
     """Blocks of queries as one."""
-    return Ranks(np.concatenate([one.above for one in blocks]), np.concatenate([one.equal for one in blocks]))
+    columns = ("above", "equal", "before")
+    return Ranks(*(np.concatenate([getattr(one, name) for one in blocks]) for name in columns))
 
 
 def rank_metrics(ranks: Ranks, *, ties: str = "official") -> dict[str, float]:
@@ -49,6 +62,22 @@ def rank_metrics(ranks: Ranks, *, ties: str = "official") -> dict[str, float]:
     positions = ranks.positions(ties)
     metrics = {f"R@{k}": float((positions < k).mean()) for k in RECALLS}
     return metrics | {"MedR": float(np.median(positions)) + 1.0, "MeanR": float(positions.mean()) + 1.0}
+
+
+def retrieval_metrics(
+    tables: Mapping[str, np.ndarray],
+    records: Sequence[Record],
+    samples: Sequence[Sample],
+    *,
+    ties: str = "official",
+    block: int = 1024,
+) -> dict[str, float | int | str]:
+    """`both_directions` of the samples' embeddings `text`, `video` and `right`; texts of failed ones rank last."""
+    by_uid = exactly_one_each(records, samples)
+    failed = np.array([by_uid[sample.uid].status == "failed" for sample in samples])
+    right = tables["right"]
+    metrics = both_directions(tables["text"], tables["video"], right, failed_N=failed, ties=ties, block=block)
+    return {**metrics, "tie_rule": ties, "samples": len(samples), "failed": int(failed.sum())}
 
 
 def both_directions(
@@ -60,7 +89,10 @@ def both_directions(
     ties: str = "official",
     block: int = 1024,
 ) -> dict[str, float]:
-    """Text to video as R@1 ..., video to text as v2t_R@1 ...; `ties` names the share of texts that have one.
+    """Text to video as R@1 ... by the rule `ties`, video to text as v2t_R@1 ...; R@1 with its 95 % interval.
+
+    `ties` in the result is the share of texts that have one; where there are any, the other rules' numbers stand beside
+    as `<rule>_R@1` ....
 
     right_N: each text's video. A video with several texts is found where its best text stands. failed_N: texts whose
     video could not be read; they rank last, and such videos are no candidates for others and ask for nothing. The
@@ -76,10 +108,15 @@ def both_directions(
         found = ranks_of(scores, right_N[rows])
         lost = failed[rows]
         last = len(video_KD) - 1
-        blocks.append(Ranks(np.where(lost, last, found.above), np.where(lost, 1, found.equal)))
+        blocks.append(_lost_last(found, lost, last))
     texts = join_ranks(blocks)
     metrics = rank_metrics(texts, ties=ties)
+    positions = texts.positions(ties)
+    metrics["R@1_low"], metrics["R@1_high"] = wilson(int((positions < 1).sum()), len(positions))
     metrics["ties"] = float((texts.equal > 1).mean())
+    for rule in TIE_RULES if metrics["ties"] else ():
+        if rule != ties:
+            metrics |= {f"{rule}_{name}": value for name, value in rank_metrics(texts, ties=rule).items()}
     videos = _best_texts(text_ND, video_KD, right_N, failed, usable, block)
     return metrics | {f"v2t_{name}": value for name, value in rank_metrics(videos, ties=ties).items()}
 
@@ -107,5 +144,10 @@ def _best_texts(
         found = ranks_of(scores, own)
         lost = ~usable_K[numbers]
         last = len(text_ND) - 1
-        blocks.append(Ranks(np.where(lost, last, found.above), np.where(lost, 1, found.equal)))
+        blocks.append(_lost_last(found, lost, last))
     return join_ranks(blocks)
+
+
+def _lost_last(found: Ranks, lost: np.ndarray, last: int) -> Ranks:
+    """Queries whose own video could not be read stand at the last place, without equals."""
+    return Ranks(np.where(lost, last, found.above), np.where(lost, 1, found.equal), np.where(lost, 0, found.before))

@@ -13,13 +13,15 @@ from vidalign.common.sample import Sample
 
 
 def answer_index(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, int]:
-    """EgoSchema: {native id: index of the chosen option}. A failed sample is left out; the server counts it missing."""
+    """TVQA, EgoSchema: {native id: index of the chosen option}. A failed sample is left out and counts as missing."""
     native = {sample.uid: sample.uid.split("/", 2)[2] for sample in samples}
-    return {native[record.uid]: record.pred_idx for record in records if record.pred_idx is not None}
+    usable = (record for record in records if record.status == "ok" and record.pred_idx is not None)
+    return {native[record.uid]: record.pred_idx for record in usable}
 
 
 def qvhighlights(records: Sequence[Record], samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """QVHighlights: one row per query. A failed sample has no windows and zeros."""
+    """QVHighlights: one row per query. A failed sample has zeros, and a window of no length: without any window the
+    official evaluator breaks off."""
     by_uid = {record.uid: record for record in records}
     rows = []
     for sample in samples:
@@ -30,7 +32,7 @@ def qvhighlights(records: Sequence[Record], samples: Sequence[Sample]) -> list[d
                 "qid": sample.meta.get("qid"),
                 "query": sample.question,
                 "vid": sample.media.video_id,
-                "pred_relevant_windows": [list(window) for window in record.windows or ()],
+                "pred_relevant_windows": [list(window) for window in record.windows or (NOTHING,)],
                 "pred_saliency_scores": list(record.saliency or [0.0] * clips),
             }
         )
@@ -39,7 +41,8 @@ def qvhighlights(records: Sequence[Record], samples: Sequence[Sample]) -> list[d
 
 def vlep(records: Sequence[Record], samples: Sequence[Sample]) -> list[dict[str, int]]:
     """VLEP: lines {"example_id", "pred_ans"}."""
-    return [{"example_id": int(native), "pred_ans": index} for native, index in answer_index(records, samples).items()]
+    pairs = answer_index(records, samples).items()
+    return [{"example_id": int(id_) if id_.isdigit() else id_, "pred_ans": index} for id_, index in pairs]
 
 
 def star(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, list[dict[str, Any]]]:
@@ -50,8 +53,10 @@ def star(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, list
     return categories
 
 
+NOTHING = (0.0, 0.0, 0.0)  # a window that overlaps nothing
 RULES: Mapping[str, Callable[[Sequence[Record], Sequence[Sample]], Any]] = {
     "answer_index": answer_index,
+    "egoschema": answer_index,
     "qvhighlights": qvhighlights,
     "vlep": vlep,
     "star": star,
@@ -71,7 +76,10 @@ def submission(rule: str, records: Sequence[Record], samples: Sequence[Sample]) 
 def write_submission(
     rule: str, records: Sequence[Record], samples: Sequence[Sample], *, folder: Path, split: str
 ) -> Path:
-    """Write the file that the benchmark's server takes, under the name it wants; returns its path."""
+    """Write the file that the benchmark's server takes, under the name it wants; returns its path.
+
+    EgoSchema has two servers: the validation service takes the json, the Kaggle competition the csv beside it.
+    """
     content = submission(rule, records, samples)
     named = "dev" if rule == "vlep" and split == "val" else split
     path = folder / NAMES.get(rule, "{split}_submission.json").format(split=named)
@@ -80,4 +88,7 @@ def write_submission(
             file.writelines(json_line(row) + "\n" for row in content)
     else:
         write_json(path, content)
+    if rule == "egoschema":
+        with atomic_write(path.with_suffix(".csv")) as file:
+            file.writelines(["q_uid,answer\n", *(f"{native},{index}\n" for native, index in content.items())])
     return path

@@ -1,11 +1,14 @@
 """WUPS for open-ended NExT-QA: answers compared word by word through WordNet (Malinowski and Fritz, NIPS 2014).
 
-Xiao et al., CVPR 2021 (arXiv 2105.08276), the authors' eval_oe.py and metrics.py. WordNet is not shipped: install nltk
-and put its corpora `wordnet` and `stopwords` where nltk looks (nltk_data, or the folder named by NLTK_DATA).
+Xiao et al., CVPR 2021 (arXiv 2105.08276): answers are lemmatised and lose their stop words, then the similarity of Wu
+and Palmer (ACL 1994) between the first meanings of two words counts; per question type, at the thresholds 0 and 0.9.
+WordNet is not shipped; `NEEDED` says what to get. Numbers depend on lemmas and stop words: those of nltk are used (the
+authors have a list of their own), and the result names how the lemmas were found.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,19 +21,37 @@ from vidalign.scoring.intervals import bootstrap_mean
 from vidalign.scoring.match import exactly_one_each
 
 Similarity = Callable[[str, str], float]
+NEEDED = (
+    "WUPS needs WordNet 3.0: `pip install nltk` (the extra `wups`), then `python -m nltk.downloader wordnet stopwords "
+    "averaged_perceptron_tagger_eng`; on a machine without network fetch the three archives from "
+    "https://www.nltk.org/nltk_data elsewhere, unpack them to corpora/wordnet, corpora/stopwords and "
+    "taggers/averaged_perceptron_tagger_eng below one folder, and set NLTK_DATA to it"
+)
+BY_PART_OF_SPEECH, AS_NOUNS = (
+    "by part of speech",
+    "as nouns, since nltk's tagger averaged_perceptron_tagger_eng is missing",
+)
 GROUPS = {"C": ("CW", "CH"), "T": ("TN", "TC"), "D": ("DC", "DB", "DL", "DO")}
 # Counts and yes/no answers are right or wrong; WordNet finds any two numbers alike.
 EXACT_TYPES = ("DC", "DB")
 THRESHOLDS = (0.0, 0.9)
 
 
+# Words with their hyphens and apostrophes, and every other mark for itself.
+_WORD = re.compile(r"\w+(?:[-']\w+)*|[^\w\s]")
+# The first letter of a Penn tag -> WordNet's part of speech.
+_PARTS = {"J": "a", "V": "v", "N": "n", "R": "r"}
+
+
 @dataclass(frozen=True)
 class Words:
-    """What the score needs of a lexicon: the similarity of two words (0 to 1), lemmas, and words to leave out."""
+    """What the score needs of a lexicon: the similarity of two words (0 to 1), the lemmas of a sentence's words and how
+    they are found, and the words to leave out."""
 
     similarity: Similarity
-    lemma: Callable[[str], str] = str
+    lemmas: Callable[[Sequence[str]], list[str]] = list
     stop: frozenset[str] = frozenset()
+    how: str = BY_PART_OF_SPEECH
 
 
 def wups(predicted: str, true: str, *, similarity: Similarity, threshold: float) -> float:
@@ -60,8 +81,13 @@ def _weighed(word: str, other: str, similarity: Similarity, threshold: float) ->
 
 
 def prepare(text: str, words: Words) -> str:
-    """Lemmas of an answer's words without stop words. Kept: an answer of stop words alone becomes empty."""
-    return " ".join(words.lemma(word) for word in text.lower().split() if word not in words.stop)
+    """Lemmas of an answer's words without stop words. Kept: an answer of stop words alone becomes empty.
+
+    A word is left out when it or its lemma is a stop word: "was" as a noun would become "wa".
+    """
+    told = _WORD.findall(text.lower())
+    lemmas = zip(told, words.lemmas(told), strict=True)
+    return " ".join(lemma for word, lemma in lemmas if not {word, lemma} & words.stop)
 
 
 def wups_scores(
@@ -86,8 +112,9 @@ def wups_scores(
 
 
 def wups_numbers(records: Sequence[Record], samples: Sequence[Sample], *, words: Words) -> dict[str, Any]:
-    """Percentages with two decimals under "WUPS@0" and "WUPS@0.9": every type, C, T, D, and all with its interval."""
-    numbers = {}
+    """Percentages with two decimals under "WUPS@0" and "WUPS@0.9": every type, C, T, D, and all with its interval; and
+    under "lemmas" how these were found."""
+    numbers: dict[str, Any] = {"lemmas": words.how}
     for threshold in THRESHOLDS:
         scores = wups_scores(records, samples, words=words, threshold=threshold)
         groups = {name: [v for kind in kinds for v in scores.get(kind, ())] for name, kinds in GROUPS.items()}
@@ -114,16 +141,17 @@ def wordnet() -> Words:
     # Kept: the first meaning of each word only, as the authors' script compares them.
     """
     try:
+        from nltk import pos_tag
         from nltk.corpus import stopwords
         from nltk.corpus import wordnet as lexicon
         from nltk.stem import WordNetLemmatizer
     except ImportError as error:
-        raise DataError("WUPS needs WordNet: pip install nltk, then its corpora wordnet and stopwords") from error
+        raise DataError(f"{NEEDED} (nltk is not installed)") from error
     try:
         stop = frozenset(stopwords.words("english"))
         lexicon.synsets("dog")
-    except LookupError as error:
-        raise DataError("WUPS needs nltk's corpora wordnet and stopwords; put them into NLTK_DATA") from error
+    except (LookupError, OSError) as error:  # OSError: a folder that holds only some of the files
+        raise DataError(f"{NEEDED} ({str(error).strip().splitlines()[0].strip()})") from error
     lemmatizer = WordNetLemmatizer()
 
     @cache
@@ -131,7 +159,17 @@ def wordnet() -> Words:
         first, second = lexicon.synsets(one), lexicon.synsets(other)
         return (first[0].wup_similarity(second[0]) or 0.0) if first and second else 0.0
 
-    return Words(similarity, lemmatizer.lemmatize, stop)
+    def by_part_of_speech(told: Sequence[str]) -> list[str]:
+        return [lemmatizer.lemmatize(word, _PARTS.get(tag[:1], "n")) for word, tag in pos_tag(list(told))]
+
+    def as_nouns(told: Sequence[str]) -> list[str]:
+        return [lemmatizer.lemmatize(word) for word in told]
+
+    try:
+        by_part_of_speech(["dog"])
+    except LookupError:
+        return Words(similarity, as_nouns, stop, AS_NOUNS)
+    return Words(similarity, by_part_of_speech, stop)
 
 
 def _percent(values: Sequence[float]) -> float:

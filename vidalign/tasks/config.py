@@ -70,8 +70,9 @@ class RetrievalConfig:
     name: str = option("retrieval", "registry name")
     ties: str = option(
         "official",
-        "equal scores: official counts every place among the equals, strict puts the right one behind them",
-        choices=("official", "strict"),
+        "equal scores: official counts every place among the equals, index keeps their order, strict puts the right "
+        "one behind them; where there are ties, all three are reported",
+        choices=("official", "index", "strict"),
     )
     block: int = option(1024, "queries that are compared with all candidates at a time", low=1)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from vidalign.common.record import Record
 from vidalign.scoring.embeddings import EmbeddingFile
-from vidalign.scoring.retrieval import both_directions
+from vidalign.scoring.retrieval import retrieval_metrics
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -52,17 +52,9 @@ class Retrieval:
 
         Texts whose video could not be read rank last.
         """
+        assert self._file is not None, "begin() comes before metrics()"
         tables = self._file.close()
-        failed = np.array([record.status == "failed" for record in records])
-        metrics = both_directions(
-            tables["text"],
-            tables["video"],
-            tables["right"],
-            failed_N=failed,
-            ties=self.config.ties,
-            block=self.config.block,
-        )
-        return {**metrics, "tie_rule": self.config.ties, "failed": int(failed.sum())}
+        return retrieval_metrics(tables, records, samples, ties=self.config.ties, block=self.config.block)
 
 
 def _rows(embedded: Tensor) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Media, Sample
 from vidalign.data.sets.config import DatasetConfig
-from vidalign.data.sets.files import FoundFile, in_folder, match, split_in_name
+from vidalign.data.sets.files import FoundFile, in_folder, named_file, split_in_name
 from vidalign.data.sets.rows import (
     Row,
     csv_columns,
@@ -85,7 +85,8 @@ class AnnotationBuilder(Builder):
     that belong to them and name the same split. `split_names` maps a split to its name in the files where it is
     another (val -> dev), `split_words` lists unusual names of splits. A builder reads `split_file(split)` in `rows_of`
     and makes one Sample of a Row in `sample`. Whatever cannot become a Sample is named in `left_out`. `expected_rows`
-    are published numbers of rows where a Sample unites several (DiDeMo: descriptions of a video).
+    are published numbers of rows where a Sample unites several (DiDeMo: descriptions of a video), `expected_parts`
+    those of a complete split's `videos`, of its question types and of its labels (`answer 0`).
     """
 
     patterns: ClassVar[tuple[str, ...]] = ()
@@ -93,6 +94,7 @@ class AnnotationBuilder(Builder):
     split_names: ClassVar[Mapping[str, str]] = {}
     split_words: ClassVar[tuple[str, ...]] = ()
     expected_rows: ClassVar[Mapping[str, int]] = {}
+    expected_parts: ClassVar[Mapping[str, Mapping[str, int]]] = {}
 
     def __init__(self, config: DatasetConfig) -> None:
         super().__init__(config)
@@ -107,14 +109,19 @@ class AnnotationBuilder(Builder):
     @classmethod
     def find(cls, place: Path, split: str | None = None) -> list[FoundFile]:
         """The annotation files that `place` is or holds, one per split and settings. `split` restricts a folder to one
-        split, and names the split of a file; without it the file's name is asked."""
+        split, and names the split of a file; without it the file's name is asked. A companion stands for the files
+        beside it."""
         inverse = {name: own for own, name in cls.split_names.items()}
+        known = (*cls.info.expected_counts, *inverse, *cls.split_words)
+        split = inverse.get(split, split)
         if place.is_file():
-            named = [one for one in (match(p, place) for p in (*cls.patterns, *cls.companions)) if one is not None]
-            one = named[0] if named else FoundFile(place, place.parent, split_in_name(place, cls.info.expected_counts))
+            one = named_file((*cls.patterns, *cls.companions), place, known)
+            if one is not None and one.pattern in cls.companions:
+                return cls.find(one.root, split or inverse.get(one.split, one.split) or None)
+            one = one or FoundFile(place, place.parent, split_in_name(place, cls.info.expected_counts))
             found = [replace(one, split=split)] if split else [one]
         else:
-            found = in_folder(cls.patterns, place, (*cls.info.expected_counts, *inverse, *cls.split_words))
+            found = in_folder(cls.patterns, place, known)
         renamed = [replace(one, split=inverse.get(one.split, one.split)) for one in found]
         whole = [replace(one, split=part) for one in renamed for part in ([one.split] if one.split else cls.parts(one))]
         first: dict[tuple[str, ...], FoundFile] = {}
@@ -129,10 +136,8 @@ class AnnotationBuilder(Builder):
         return list(cls.info.expected_counts) or ["all"]
 
     def use(self, found: FoundFile) -> None:
-        """Read this very file, whatever other files the root holds; a companion stands for the file beside it."""
-        named = any(match(pattern, found.path) for pattern in self.patterns)
-        beside = any(match(pattern, found.path) for pattern in self.companions)
-        self.given = found.path if named or not beside else None
+        """Read this very file, whatever other files the root holds."""
+        self.given = found.path
 
     def split_file(self, split: str) -> Path:
         """The annotation file of a split: the given one, else the first pattern that exists under the root."""
@@ -165,6 +170,10 @@ class AnnotationBuilder(Builder):
             raise DataError(f"{self.info.name}/{split}: the annotation file in {self.root} has no rows")
         self._check_unique(samples)
         self._compare(split, len(samples), self.expected_count(split), "rows")
+        if len(samples) == self.expected_count(split):
+            counts = _parts(samples)
+            for part, expected in self.expected_parts.get(split, {}).items():
+                self._compare(split, counts[part], expected, part if part == "videos" else f"rows of {part!r}")
         if self.left_out:
             shown = "; ".join(self.left_out[:3])
             _log.warning(f"{self.info.name}/{split}: {len(self.left_out)} rows left out: {shown}")
@@ -208,3 +217,10 @@ class AnnotationBuilder(Builder):
         if self.config.expect_counts:
             raise DataError(f"{text}; get the complete file or set expect_counts to false")
         _log.warning(text)
+
+
+def _parts(samples: Sequence[Sample]) -> Counter[str]:
+    counts = Counter(f"answer {sample.answer_idx}" for sample in samples)
+    counts.update(sample.qtype for sample in samples if sample.qtype is not None)
+    counts["videos"] = len({sample.media.video_id for sample in samples if sample.media})
+    return counts

@@ -73,7 +73,7 @@ class MsrVtt(Captions):
     )
     patterns: ClassVar = (
         "{split}_videodatainfo.json",
-        "videodatainfo_2017.json",
+        *("videodatainfo_2017.json", "MSRVTT_data.json"),
         "train_val_videodatainfo.json",
         "MSRVTT_{split}.csv",
         "txt_msrvtt-retrieval.json",

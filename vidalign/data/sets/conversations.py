@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo, Media, Sample
 from vidalign.data.sets.base import AnnotationBuilder
-from vidalign.data.sets.rows import Row, read_json_rows
+from vidalign.data.sets.files import FoundFile
+from vidalign.data.sets.rows import Row, read_json_rows, read_words
 
 _SPEAKERS = ("human", "gpt")
 
@@ -88,12 +90,62 @@ def _turns(row: Row) -> tuple[str, ...]:
 class Valley(Conversations):
     """Valley-702k in Video-LLaVA's release: `train_json/valley_.json`, WebVid clips with captions and instructions."""
 
-    info = DatasetInfo(name="valley", task="dialogue", headline="loss", expected_counts={"train": 702_000})
+    info = DatasetInfo(name="valley", task="dialogue", headline="loss")
     patterns: ClassVar = ("train_json/valley_.json", "valley_.json")
+
+    @classmethod
+    def parts(cls, found: FoundFile) -> list[str]:
+        """The file is the split train."""
+        return ["train"]
 
 
 class VideoChatGPTTune(Conversations):
-    """Video-ChatGPT-100k in Video-LLaVA's release: `train_json/videochatgpt_tune_.json`, ActivityNet clips."""
+    """Video-ChatGPT-100k in Video-LLaVA's release: `train_json/videochatgpt_tune_.json`, ActivityNet clips.
 
-    info = DatasetInfo(name="videochatgpt_tune", task="dialogue", headline="loss", expected_counts={"train": 100_000})
-    patterns: ClassVar = ("train_json/videochatgpt_tune_.json", "videochatgpt_tune_.json")
+    Read too are Video-ChatGPT's own `VideoInstruct_Dataset.json` {q, a, video_id}, as their converter turns it into
+    conversations (the video after the question in even rows, before it in odd ones), and their list
+    `train_video_ids.txt` (split `ids`: videos without text, to see which of them are there).
+    """
+
+    info = DatasetInfo(name="videochatgpt_tune", task="dialogue", headline="loss")
+    expected_rows: ClassVar = {"ids": 13_303}
+    patterns: ClassVar = (
+        "train_json/videochatgpt_tune_.json",
+        "videochatgpt_tune_.json",
+        "VideoInstruct_Dataset.json",
+        "train_video_ids.txt",
+    )
+
+    @classmethod
+    def parts(cls, found: FoundFile) -> list[str]:
+        """The list of ids is a split of its own."""
+        return ["ids"] if found.path.suffix == ".txt" else ["train"]
+
+    def rows_of(self, split: str) -> Iterable[Row]:
+        """Items of the json list, the raw ones as conversations; one row per id of the list."""
+        path = self.given or self.file(*(self.patterns[3:] if split == "ids" else self.patterns[:3]))
+        if path.suffix != ".txt":
+            return (_instruction(row) if row.has("video_id") else row for row in read_json_rows(path))
+        videos = read_words(path)
+        self.count_rows(split, len(videos), "videos")
+        return [Row(path, f"line {i + 1}", i, {"video": _instructed(video)}) for i, video in enumerate(videos)]
+
+    def sample(self, row: Row, split: str) -> Sample:
+        """One conversation, or one video of the list."""
+        if split != "ids":
+            return super().sample(row, split)
+        media, uid = self._media(row), self.uid(split, row.index)
+        return Sample(uid=uid, dataset=self.info.name, split=split, task="dialogue", media=media, meta=row.rest(()))
+
+
+def _instructed(video: str) -> str:
+    return f"videochatgpt_tune/{video}.mp4"
+
+
+def _instruction(row: Row) -> Row:
+    """{q, a, video_id} as a conversation."""
+    question = row.text("q")
+    asked = f"{question}\n<video>" if row.index % 2 == 0 else f"<video>\n{question}"
+    turns = [{"from": "human", "value": asked}, {"from": "gpt", "value": row.text("a")}]
+    rest = {name: value for name, value in row.values.items() if name not in ("q", "a", "video_id")}
+    return replace(row, values={**rest, "video": _instructed(row.text("video_id")), "conversations": turns})

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.data.sets.paragraphs import ParagraphBuilder
-from vidalign.data.sets.rows import Row, read_json_rows, read_jsonl
+from vidalign.data.sets.rows import Row, read_json_rows, read_jsonl, read_words
 
 
 class DiDeMo(ParagraphBuilder):
@@ -22,7 +22,7 @@ class DiDeMo(ParagraphBuilder):
     info = DatasetInfo(
         name="didemo", task="retrieval", headline="R@1", expected_counts={"train": 8395, "val": 1065, "test": 1004}
     )
-    expected_rows: ClassVar = {"val": 4180, "test": 4021}
+    expected_rows: ClassVar = {"train": 33005, "val": 4180, "test": 4021}
     patterns: ClassVar = ("{split}_data.json", "{split}.jsonl")
     companions: ClassVar = ("{split}_list.txt",)
     _SUFFIXES: ClassVar = (".mp4", ".avi", ".mov", ".mpg", ".mpeg", ".m4v", ".3gp", ".wmv", ".mkv", ".flv", ".mts")
@@ -54,8 +54,7 @@ class DiDeMo(ParagraphBuilder):
 
     def _files(self, split: str) -> dict[str, str]:
         path = self.root / f"{split}_list.txt"
-        lines = path.read_text(encoding="utf-8").split() if path.is_file() else []
-        return {self.stem(name): name for name in lines}
+        return {self.stem(name): name for name in read_words(path)} if path.is_file() else {}
 
     def _video(self, stem: str, rows: list[Row], split: str, *, files: Mapping[str, str]) -> Sample:
         names = sorted({row.text("video") for row in rows})
@@ -79,7 +78,7 @@ class DiDeMo(ParagraphBuilder):
     @staticmethod
     def _span(row: Row) -> tuple[float, float]:
         times = row.get("times")
-        pieces = row.values.get("num_segments", 6)
+        pieces = row.number("num_segments") if row.has("num_segments") else 6
         good = (
             isinstance(times, list)
             and times

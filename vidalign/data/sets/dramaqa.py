@@ -27,13 +27,14 @@ class DramaQA(AnnotationBuilder):
         return read_json_rows(self.split_file(split))
 
     def sample(self, row: Row, split: str) -> Sample:
-        """Five answers; the label is hidden in test. qtype is the level 1-4 of the question's logic."""
+        """Five answers; the label is hidden in test. qtype is the level 1-4 of the question."""
         answers = row.get("answers")
         if not isinstance(answers, list) or len(answers) < 2:
             raise row.error("answers", "a list of the answer texts expected")
         options = tuple(row.as_text("answers", answer) for answer in answers)
         answer = row.index_in("correct_idx", len(options))
         video = row.text("vid")
+        level = next((name for name in ("q_level_logic", "qa_level") if row.has(name)), None)
         return Sample(
             uid=self.uid(split, row.text("qid") if row.has("qid") else row.index),
             dataset=self.info.name,
@@ -44,7 +45,7 @@ class DramaQA(AnnotationBuilder):
             options=options,
             answer_idx=answer,
             answer=None if answer is None else options[answer],
-            qtype=row.text("q_level_logic") if row.has("q_level_logic") else None,
+            qtype=None if level is None else row.text(level),
             meta=row.rest(("answers", "correct_idx", "que", "vid")),
         )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.data.sets.base import AnnotationBuilder, Row, read_csv, read_json, read_json_rows
+from vidalign.data.sets.base import AnnotationBuilder, Row, read_csv, read_json_rows
 from vidalign.data.sets.files import FoundFile
+from vidalign.data.sets.rows import read_json_object
 
 _OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 _COLUMNS = ("uid", "question", "answer", *_OPTIONS)
@@ -28,11 +29,12 @@ class EgoSchema(AnnotationBuilder):
     info = DatasetInfo(
         name="egoschema",
         task="mc_qa",
-        expected_counts={"subset": 500, "val": 500, "full": 5031},
-        submission="answer_index",
+        expected_counts={"subset": 500, "val": 500, "full": 5031, "test": 5031},
+        submission="egoschema",
     )
     patterns = ("questions.json", "{split}.csv")
-    companions = ("subset_answers.json",)
+    companions = ("subset_answers.json", "uid_to_ego4d.json")
+    split_names: ClassVar = {twin: name for name, twin in _TWINS.items()}
 
     @classmethod
     def parts(cls, found: FoundFile) -> list[str]:
@@ -49,8 +51,12 @@ class EgoSchema(AnnotationBuilder):
         path = self.given or self.file("questions.json", *names)
         if path.suffix == ".csv":
             return read_csv(path, _COLUMNS)
-        rows = (self._raw(row) for row in read_json_rows(path))
-        return (row for row in rows if part == "full" or row.text("uid") in self._answers)
+        rows = [self._raw(row) for row in read_json_rows(path)]
+        if part == "full":
+            return rows
+        asked = {row.text("uid") for row in rows}
+        self.left_out += [f"subset_answers.json: {uid} is no question" for uid in self._answers if uid not in asked]
+        return [row for row in rows if row.text("uid") in self._answers]
 
     def sample(self, row: Row, split: str) -> Sample:
         """uid by the question's id, which is also the video's."""
@@ -77,11 +83,7 @@ class EgoSchema(AnnotationBuilder):
 
     @cached_property
     def _answers(self) -> dict[str, Any]:
-        path = self.file("subset_answers.json")
-        answers = read_json(path)
-        if not isinstance(answers, dict):
-            raise DataError(f"{path}: an object from q_uid to the answer's index expected")
-        return answers
+        return read_json_object(self.file("subset_answers.json"), "from q_uid to the answer's index")
 
     def _raw(self, row: Row) -> Row:
         """A row of questions.json under the csv's names; the first public file had no `question`."""

@@ -18,26 +18,39 @@ _COMMON_NAMES = {"valid": "val", "validation": "val", "dev": "val", "training": 
 
 @dataclass(frozen=True)
 class FoundFile:
-    """One annotation file: the root it belongs to, its split, and the settings its name tells."""
+    """One annotation file: the root it belongs to, its split, the settings its name tells, and the pattern that read
+    them ("" where none fits)."""
 
     path: Path
     root: Path
     split: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    pattern: str = ""
 
 
 def match(pattern: str, path: Path) -> FoundFile | None:
     """`path` read by `pattern`, None when its name is another. Without {split} in the pattern the split is ""."""
     depth = pattern.count("/") + 1
-    if len(path.parts) < depth:
-        return None
-    name = "/".join(path.parts[-depth:])
+    whole = path if len(path.parts) > depth else path.absolute()
+    name = "/".join(whole.parts[-depth:])
     found = _regex(pattern).fullmatch(name)
     if found is None:
         return None
     settings = found.groupdict()
     split = settings.pop("split", "")
-    return FoundFile(path, path.parents[depth - 1], split, settings)
+    return FoundFile(path, whole.parents[depth - 1], split, settings, pattern)
+
+
+def named_file(patterns: Sequence[str], path: Path, known: Iterable[str]) -> FoundFile | None:
+    """`path` by the pattern that says most about its name (`how2QA_{split}_release.csv` before `{split}.csv`).
+
+    None when no pattern fits, or only such as would take any name for that of a split. known: split names.
+    """
+    fitting = [(_literal(pattern), match(pattern, path)) for pattern in patterns]
+    fitting = [(literal, one) for literal, one in fitting if one is not None]
+    usual = [(literal, one) for literal, one in fitting if is_split(one.split, known)]
+    telling = usual or [(literal, one) for literal, one in fitting if not literal.startswith(".")]
+    return max(telling, key=lambda pair: len(pair[0]))[1] if telling else None
 
 
 def in_folder(patterns: Sequence[str], root: Path, known: Iterable[str]) -> list[FoundFile]:
@@ -64,6 +77,10 @@ def split_in_name(path: Path, known: Iterable[str] = ()) -> str:
 def is_split(name: str, known: Iterable[str]) -> bool:
     """Whether a name can be a split, so that `{split}.json` does not take every file of a folder for one."""
     return name in ("", *known) or all(word in (*_SPLIT_WORDS, "public", "1", "2") for word in name.lower().split("_"))
+
+
+def _literal(pattern: str) -> str:
+    return _FIELD.sub("", pattern)
 
 
 def _regex(pattern: str) -> re.Pattern[str]:

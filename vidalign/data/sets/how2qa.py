@@ -5,7 +5,8 @@ The first that is found for a split is read:
 - the processed `<split>.csv` (FrozenBiLM's form, used by BoViLA; times in a 60 s clip). With a column `uid` it is
   TOPA's: no times, features `<video_id>_<uid>`,
 - `how2qa_<split>_release.jsonl` (VALUE; times in the clip),
-- `how2QA_<split>_release.csv` (the authors'; no header, times in the whole YouTube video, the true option last),
+- `how2QA_<split>_release.csv` (the authors'; no header, times in the whole YouTube video, the true option last in the
+  file and first in official_order),
 - `<split>.jsonl` (LF-VILA; made from VALUE, with subtitles in the rows), `<split>.json` (SeViLA / ViLA, from VALUE).
 """
 
@@ -34,8 +35,10 @@ from vidalign.data.sets.subtitles import subtitle_lines
 _OPTIONS = ("a0", "a1", "a2", "a3")
 _PROCESSED = ("video_id", "start", "end", "question", *_OPTIONS, "answer_id")
 _TOPA = ("uid", "video_id", "question", "answer", *_OPTIONS)
-_AUTHORS = ("video_id", "clip", "a0", "a1", "a2", "question", "a3")
+# The true option stands last; FrozenBiLM and BoViLA put it first (label 0 in every row of public_val).
+_AUTHORS = ("video_id", "clip", "a1", "a2", "a3", "question", "a0")
 _CLIP = re.compile(r"\[\s*([\d.]+)\s*:\s*([\d.]+)\s*\]")
+CLIP_SECONDS = 60
 
 
 class How2QA(AnnotationBuilder):
@@ -53,6 +56,7 @@ class How2QA(AnnotationBuilder):
         "{split}.jsonl",
         "{split}.json",
     )
+    companions: ClassVar = ("how2_vid_mapping.json",)
     authors_counts: ClassVar = {"train": 35405, "val": 2852, "test_public": 2937}
 
     def rows_of(self, split: str) -> Iterable[Row]:
@@ -66,7 +70,7 @@ class How2QA(AnnotationBuilder):
             return map(_from_topa, read_csv(path, _TOPA))
         if _has_header(path):
             return read_csv(path, _PROCESSED)
-        return (_from_authors(row) for row in read_csv(path, _AUTHORS, header=False))
+        return (self._from_authors(row) for row in read_csv(path, _AUTHORS, header=False))
 
     def expected_count(self, split: str) -> int | None:
         """Counted for the authors' files only; FrozenBiLM's public_val has lost one row of the authors' val."""
@@ -110,6 +114,20 @@ class How2QA(AnnotationBuilder):
         row.check_span("ts", start, end)
         return replace(row, values=values | {"start": start, "end": end})
 
+    def _from_authors(self, row: Row) -> Row:
+        """Where features are read they are those of 60 s clips, `<video>_<from>_<to>`: then the clip that holds the
+        start, and whole seconds in it, as FrozenBiLM's public_val has them (the end may lie after the clip's)."""
+        clip = _CLIP.fullmatch(row.text("clip").strip())
+        if clip is None:
+            raise row.error("clip", "the second column must look like [12.5:20] (seconds)")
+        values = {**row.values, "start": clip[1], "end": clip[2], "answer_id": "0"}
+        if self.config.features:
+            start, end = row.check_span("clip", clip[1], clip[2])
+            before = int(start // CLIP_SECONDS) * CLIP_SECONDS
+            values |= {"start": int(start - before), "end": int(end - before)}
+            values["video_id"] = f"{row.text('video_id')}_{before}_{before + CLIP_SECONDS}"
+        return replace(row, values=values)
+
     @cached_property
     def _clip_names(self) -> dict[str, str]:
         path = self.root / "how2_vid_mapping.json"
@@ -127,13 +145,6 @@ def _from_topa(row: Row) -> Row:
     return replace(row, values={**row.values, **values})
 
 
-def _from_authors(row: Row) -> Row:
-    clip = _CLIP.fullmatch(row.text("clip").strip())
-    if clip is None:
-        raise row.error("clip", "the second column must look like [12.5:20] (seconds)")
-    return replace(row, values={**row.values, "start": clip[1], "end": clip[2], "answer_id": "3"})
-
-
 def _from_lf_vila(row: Row) -> Row:
     """clip_id, span [s, e] (NaN: the whole clip), text_q, text_a (four), text_s, answer_idx."""
     span, answers = row.get("span"), row.get("text_a")
@@ -143,7 +154,11 @@ def _from_lf_vila(row: Row) -> Row:
         raise row.error("text_a", f"a list of {len(_OPTIONS)} answers expected")
     values = {name: value for name, value in row.values.items() if name not in ("text_a", "span", "clip_id", "text_q")}
     values |= dict(zip(_OPTIONS, answers, strict=True)) | {"start": span[0], "end": span[1]}
-    values |= {"video_id": row.text("clip_id"), "question": row.text("text_q"), "answer_id": row.values["answer_idx"]}
+    values |= {
+        "video_id": row.text("clip_id"),
+        "question": row.text("text_q"),
+        "answer_id": row.values.get("answer_idx"),
+    }
     return replace(row, values=values)
 
 
@@ -163,5 +178,5 @@ def shuffled(sample: Sample) -> Sample:
         sample,
         options=tuple(sample.options[place] for place in order),
         answer_idx=None if sample.answer_idx is None else order.index(sample.answer_idx),
-        meta={**sample.meta, "option_order": tuple(order)},
+        meta={**sample.meta, "option_order": order},
     )

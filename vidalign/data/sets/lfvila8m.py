@@ -1,7 +1,8 @@
 """LF-VILA-8M: runs of clips that follow one another, each with its speech (specification lf_vila, section 7).
 
 A record is a list of {clip_id, text} in time order. Three stores of records are read: JSON Lines, LMDB (`<split>_db`,
-key str(index)) and tar shards (`<split>-*.tar`, one `.json` per record).
+key str(index)) and tar shards (`<split>-*.tar`, one `.json` per record). A line of HD-VILA's metadata, {video_id, url,
+clip [{clip_id, span ["hh:mm:ss.mmm", ...]}]}, is read as the clips of its video; `data_prep/lfvila8m.py` makes records.
 """
 
 from __future__ import annotations
@@ -10,23 +11,38 @@ import ast
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Media, Sample
 from vidalign.data.sets.base import AnnotationBuilder
-from vidalign.data.sets.rows import Row
+from vidalign.data.sets.files import FoundFile
+from vidalign.data.sets.rows import Row, told_as_data_error
 
 
 class LFVila8M(AnnotationBuilder):
     """`<split>.jsonl`, `<split>_db` or `<split>-*.tar`; clips at `videos/<video_id>/<clip_id>`."""
 
-    info = DatasetInfo(name="lfvila8m", task="retrieval", headline="R@1")
+    info = DatasetInfo(name="lfvila8m", task="retrieval", headline="R@1", expected_counts={"train": 8_523_237})
     patterns: ClassVar = ("{split}.jsonl",)
+
+    @classmethod
+    def find(cls, place: Path, split: str | None = None) -> list[FoundFile]:
+        """JSON Lines, and in a folder the other two kinds of store, which come first."""
+        found = super().find(place, split)
+        if not place.is_dir():
+            return found
+        shards = {path.name.rpartition("-")[0]: path for path in sorted(place.glob("*-*.tar"), reverse=True)}
+        stores = shards | {path.name.removesuffix("_db"): path for path in sorted(place.glob("*_db"))}
+        others = [FoundFile(path, place, name) for name, path in stores.items() if split in (None, name)]
+        return [*others, *(one for one in found if one.split not in stores)]
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """One row per record, its list as "clips"."""
+        if self.given is not None:
+            return _rows(self.given, (tar_records if self.given.suffix == ".tar" else jsonl_records)(self.given))
         shards = sorted(self.root.glob(f"{split}-*.tar"))
         if (self.root / f"{split}_db").exists():
             return _rows(self.root / f"{split}_db", lmdb_records(self.root / f"{split}_db"))
@@ -37,6 +53,8 @@ class LFVila8M(AnnotationBuilder):
 
     def sample(self, row: Row, split: str) -> Sample:
         """uid `lfvila8m/<split>/<first clip>`; `media.parts` are the clips, `texts` their speech."""
+        if isinstance(row.get("clips"), dict):
+            return self._whole_video(replace(row, values=row.get("clips")), split)
         clips = row.get("clips")
         if not isinstance(clips, list) or not all(
             isinstance(one, dict) and {"clip_id", "text"} <= one.keys() for one in clips
@@ -56,6 +74,34 @@ class LFVila8M(AnnotationBuilder):
             meta={"row": row.index},
         )
 
+    def _whole_video(self, row: Row, split: str) -> Sample:
+        """A line of HD-VILA's metadata: uid `lfvila8m/<split>/<video>`, the clips' times in `text_spans`, their speech
+        in `texts` where every clip has one."""
+        video, clips = row.text("video_id"), row.get("clip")
+        if not isinstance(clips, list) or not clips or not all(isinstance(one, dict) for one in clips):
+            raise row.error("clip", "a list of {clip_id, span} expected")
+        names = [row.as_text("clip", one.get("clip_id")) for one in clips]
+        spoken = all("text" in one for one in clips)
+        return Sample(
+            uid=self.uid(split, video),
+            dataset=self.info.name,
+            split=split,
+            task="retrieval",
+            media=Media(kind="clips", video_id=video, parts=tuple(f"{video}/{name}" for name in names)),
+            texts=tuple(row.as_text("clip", one["text"]) for one in clips) if spoken else (),
+            text_spans=tuple(_seconds(row, one.get("span")) for one in clips),
+            meta=row.rest(("video_id", "clip")),
+        )
+
+
+def _seconds(row: Row, span: object) -> tuple[float, float]:
+    """["hh:mm:ss.mmm", "hh:mm:ss.mmm"] -> seconds."""
+    try:
+        start, end = (3600 * int(h) + 60 * int(m) + float(s) for h, m, s in (time.split(":") for time in span))
+    except (TypeError, ValueError, AttributeError):
+        raise row.error("clip", f'span ["hh:mm:ss.mmm", "hh:mm:ss.mmm"] expected, found {span!r}') from None
+    return row.check_span("clip", start, end)
+
 
 def _rows(path: Path, records: Iterable[Any]) -> Iterator[Row]:
     for index, clips in enumerate(records):
@@ -64,7 +110,7 @@ def _rows(path: Path, records: Iterable[Any]) -> Iterator[Row]:
 
 def jsonl_records(path: Path) -> Iterator[Any]:
     """Records of a JSON Lines file."""
-    with open(path, encoding="utf-8") as file:
+    with told_as_data_error(path), open(path, encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             try:
                 if line.strip():

@@ -12,7 +12,8 @@ from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.data.sets.files import FoundFile
 from vidalign.data.sets.rows import Row, read_json_rows
 
-_USED = ("video", "question", "candidates", "answer", "start", "end")
+_USED = ("video", "question", "candidates", "answer", "task")
+_TIMES = ("start", "end")
 FRAMES_PER_SECOND = 3.0
 
 
@@ -59,6 +60,7 @@ class MVBench(AnnotationBuilder):
     """
 
     info = DatasetInfo(name="mvbench", task="mc_qa", expected_counts={"test": 4000})
+    expected_parts: ClassVar = {"test": dict.fromkeys(TASKS, 200)}
     patterns: ClassVar = tuple(f"json/{task}.json" for task in TASKS)
 
     @property
@@ -103,19 +105,20 @@ class MVBench(AnnotationBuilder):
         # Kept: of repeated options the last one counts as true. [small_functions]
         index = None if answer is None else max(i for i, option in enumerate(options) if option == answer)
         source = TASKS.get(task, Source(""))
+        timed = source.timed or not source.folder
         return Sample(
             uid=self.uid(split, f"{task}_{row.index}"),
             dataset=self.info.name,
             split=split,
             task="mc_qa",
             media=self._video(source, row.text("video")),
-            span=row.span("start", "end") if source.timed or not source.folder else None,
+            span=row.span(*_TIMES) if timed else None,
             question=row.text("question"),
             options=options,
             answer_idx=index,
             answer=answer,
             qtype=task,
-            meta=row.rest((*_USED, "task")),
+            meta=row.rest((*_USED, *_TIMES) if timed else _USED),
         )
 
     def _video(self, source: Source, name: str) -> Media:

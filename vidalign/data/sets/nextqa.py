@@ -10,12 +10,16 @@ from typing import Any, ClassVar
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Media, Sample
 from vidalign.data.sets.base import AnnotationBuilder
-from vidalign.data.sets.rows import Row, read_csv, read_json, read_json_names, read_json_rows
+from vidalign.data.sets.rows import Row, read_csv, read_json_names, read_json_object, read_json_rows
 
 _OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 _COLUMNS = ("video", "question", "answer", "qid", "type", *_OPTIONS)
 _OPEN_COLUMNS = ("video", "question", "answer", "qid", "type")
 _GROUPS = {"Causal": ("CW", "CH"), "Temporal": ("TN", "TC", "TP"), "Descriptive": ("DC", "DL", "DO", "DB")}
+
+
+def _types(*counts: int) -> dict[str, int]:
+    return dict(zip(("CW", "CH", "TN", "TC", "TP", "DC", "DL", "DO"), counts, strict=True))
 
 
 class NextQA(AnnotationBuilder):
@@ -27,7 +31,12 @@ class NextQA(AnnotationBuilder):
         groups=_GROUPS,
         expected_counts={"train": 34132, "val": 4996, "test": 8564},
     )
+    expected_parts: ClassVar = {
+        "val": _types(1924, 683, 895, 663, 54, 177, 295, 305) | {"videos": 570},
+        "test": _types(3329, 1173, 1399, 1165, 93, 322, 483, 600) | {"videos": 1000},
+    }
     patterns: ClassVar = ("{split}.csv", "{split}.json")
+    companions: ClassVar = ("map_vid_vidorID.json",)
     type_numbers: ClassVar = {"CH": 1, "CW": 2, "TN": 3, "TC": 4, "TP": 5, "DL": 6, "DC": 7, "DO": 8}
 
     def rows_of(self, split: str) -> Iterable[Row]:
@@ -38,7 +47,8 @@ class NextQA(AnnotationBuilder):
     def sample(self, row: Row, split: str) -> Sample:
         """uid `nextqa/<split>/<video>_<qid>`; the whole video."""
         # The release has five options in every row; a file with fewer (`shapes`) leaves the last columns empty.
-        options = row.texts(name for name in _OPTIONS if name in _OPTIONS[:2] or row.has(name))
+        last = max(place for place, name in enumerate(_OPTIONS) if place < 2 or row.has(name))
+        options = row.texts(_OPTIONS[: last + 1])
         answer = row.index_in("answer", len(options))
         video = row.text("video")
         return Sample(
@@ -93,7 +103,9 @@ class NextOE(NextQA):
         groups=_GROUPS,
         expected_counts={"train": 37523, "val": 5343, "test": 9178},
     )
+    expected_parts: ClassVar = {}
     patterns: ClassVar = ("{split}.csv",)
+    companions: ClassVar = ("map_vid_vidorID.json", "add_reference_answer_{split}.json")
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """csv rows."""
@@ -111,7 +123,7 @@ class NextOE(NextQA):
             media=self.video(row, video),
             question=row.text("question"),
             answer=answer,
-            answers=(answer,) if more is None else (answer, more),
+            answers=(answer,) if more is None else (answer, row.as_text("answer", more)),
             qtype=row.text("type"),
             meta=row.rest(_OPEN_COLUMNS),
         )
@@ -119,8 +131,8 @@ class NextOE(NextQA):
     def _more(self, split: str) -> dict[str, dict[str, str]]:
         if split not in self._references:
             path = self.root / f"add_reference_answer_{split}.json"
-            found = read_json(path) if path.is_file() else {}
-            if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
+            found = read_json_object(path, "{video: {qid: answer}}") if path.is_file() else {}
+            if not all(isinstance(one, dict) for one in found.values()):
                 raise DataError(f"{path}: an object {{video: {{qid: answer}}}} expected")
             self._references[split] = found
         return self._references[split]

@@ -16,7 +16,7 @@ from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.data.sets.files import FoundFile
-from vidalign.data.sets.rows import Row, read_json, read_json_rows, read_jsonl
+from vidalign.data.sets.rows import Row, read_json, read_json_rows, read_jsonl, told_as_data_error
 
 _FIRST_WORDS = ("what", "who", "how", "when", "where")
 _VIOLET_SPLITS = ("train", "val", "test")
@@ -45,14 +45,23 @@ def joined(questions: Path, answers: Path) -> Iterator[Row]:
         raise row.error("question_id", f"{len(found)} answers without a question in {questions.name}, this the first")
 
 
+def violet_splits(path: Path) -> list[str]:
+    """The splits that a file of Violet's form holds."""
+    content = read_json(path)
+    return [name for name in _VIOLET_SPLITS if isinstance(content, dict) and name in content]
+
+
 def violet_rows(path: Path, split: str) -> Iterator[Row]:
     """One split of a file {"train": [...], "val": [...], "test": [...], "vocab": [...]}; answers there are places in
     the vocabulary."""
     content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get(split), list):
-        raise DataError(f"{path}: an object with a list {split!r} expected")
+    items = content.get(split) if isinstance(content, dict) else None
+    if not isinstance(items, list) or not all(isinstance(one, dict) for one in items):
+        raise DataError(f"{path}: an object with a list of objects {split!r} expected")
     vocabulary = content.get("vocab")
-    for index, values in enumerate(content[split]):
+    if vocabulary is not None and not isinstance(vocabulary, list):
+        raise DataError(f"{path}: `vocab` must be the list of answers")
+    for index, values in enumerate(items):
         row = Row(path, f"{split} item {index + 1}", index, values)
         if vocabulary is not None:
             place = row.values.get("answer")
@@ -64,15 +73,21 @@ def violet_rows(path: Path, split: str) -> Iterator[Row]:
 class OpenQA(AnnotationBuilder):
     """Base of the three: which fields a row has, whichever form it comes from."""
 
-    companions: ClassVar = ("{split}_a.json",)
+    companions: ClassVar = ("{split}_a.json", "{split}_list.txt", "youtube_mapping.txt", "train_ans2label.json")
     native_names: ClassVar = ("question_id", "id", "qid")
     video_names: ClassVar = ("video_id", "video_name", "video")
+
+    @property
+    def media_root(self) -> Path:
+        """`videos`, or the folder that the judged protocol's packages call `all` or `all_test`."""
+        named = (self.root / name for name in ("videos", "all", "all_test"))
+        there = None if self.config.videos else next((folder for folder in named if folder.is_dir()), None)
+        return there or super().media_root
 
     @classmethod
     def parts(cls, found: FoundFile) -> list[str]:
         """The splits of a file of Violet's form."""
-        content = read_json(found.path)
-        return [name for name in _VIOLET_SPLITS if isinstance(content, dict) and name in content]
+        return violet_splits(found.path)
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """Rows of whichever file there is."""
@@ -155,7 +170,8 @@ class MsvdQA(OpenQA):
         path = self.root / "youtube_mapping.txt"
         if not path.is_file():
             return {}
-        pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        with told_as_data_error(path):
+            pairs = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         bad = next((number for number, pair in enumerate(pairs, start=1) if len(pair) != 2), None)
         if bad is not None:
             raise DataError(f"{path}:{bad}: `<file> vid<number>` expected")
@@ -180,6 +196,7 @@ class ActivityNetQA(OpenQA):
         },
         expected_counts={"train": 32000, "val": 18000, "test": 8000},
     )
+    expected_parts: ClassVar = {"train": {"videos": 3200}, "val": {"videos": 1800}, "test": {"videos": 800}}
     patterns: ClassVar = ("{split}_q.json", "{split}.jsonl")
 
     def video(self, name: str) -> tuple[str, str]:

@@ -85,9 +85,16 @@ class OwnData(AnnotationBuilder):
             media=self._media(row),
             span=row.span("start", "end"),
             subtitles=subtitle_lines(row, "subtitles") if row.has("subtitles") else None,
-            meta={"row": row.index, **(row.values.get("meta") or {})},
+            meta={"row": row.index, **self._meta(row)},
             **values,
         )
+
+    @staticmethod
+    def _meta(row: Row) -> Mapping[str, Any]:
+        meta = row.values.get("meta") or {}
+        if not isinstance(meta, dict):
+            raise row.error("meta", "an object expected")
+        return meta
 
     @staticmethod
     def _check_names(row: Row) -> None:
@@ -102,6 +109,8 @@ class OwnData(AnnotationBuilder):
 
     def _media(self, row: Row) -> Media:
         path = row.text("video")
+        if not PurePosixPath(path).name:
+            raise row.error("video", "the name of a file expected")
         numbers = {name: row.number(name) for name in ("fps", "duration_seconds") if row.has(name)}
         return self.media(str(PurePosixPath(path).with_suffix("")), path, **numbers)
 

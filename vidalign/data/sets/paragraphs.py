@@ -8,13 +8,14 @@ sentences in `texts` in the order of the file, their times in `text_spans`, the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.data.sets.files import FoundFile
-from vidalign.data.sets.rows import Row, read_json, read_jsonl
+from vidalign.data.sets.rows import Row, read_json_object, read_jsonl, read_words
 
 Spans = tuple[tuple[float, float], ...]
 
@@ -75,13 +76,21 @@ class ActivityNetCaptions(ParagraphBuilder):
     expected_rows: ClassVar = {"val_1": 17505, "val_2": 17031}
     patterns: ClassVar = ("{split}.json", "{split}.jsonl")
 
+    @classmethod
+    def find(cls, place: Path, split: str | None = None) -> list[FoundFile]:
+        """`val_ids.json` stands for the annotations of its videos, val_1 and val_2."""
+        if not (place.is_file() and place.name.endswith("_ids.json")):
+            return super().find(place, split)
+        part = place.name.removesuffix("_ids.json")
+        return [one for one in super().find(place.parent, split) if one.split.startswith(part)]
+
     def rows_of(self, split: str) -> Iterable[Row]:
         """One row per video, its name as "video"."""
         path = self.split_file(split)
         if path.suffix == ".jsonl":
             return read_jsonl(path)
-        content = read_json(path)
-        if not isinstance(content, dict) or not all(isinstance(one, dict) for one in content.values()):
+        content = read_json_object(path, "{v_<id>: {duration, timestamps, sentences}}")
+        if not all(isinstance(one, dict) for one in content.values()):
             raise DataError(f"{path}: an object {{v_<id>: {{duration, timestamps, sentences}}}} expected")
         return [
             Row(path, f"video {name}", index, {**values, "video": name})
@@ -105,9 +114,10 @@ class ActivityNetCaptions(ParagraphBuilder):
         for place, pair in enumerate(times):
             if not isinstance(pair, list) or len(pair) != 2:
                 raise row.error("timestamps", "[start, end] in seconds expected")
-            start, end = sorted(float(value) for value in pair)
+            given = [row.as_number("timestamps", value) for value in pair]
+            start, end = sorted(given)
             spans.append((min(start, duration), min(end, duration)))
-            if [start, end] != [float(value) for value in pair] or end > duration:
+            if [start, end] != given or end > duration:
                 corrected.append(place)
         video = row.text("video")
         return self.paragraph(
@@ -144,18 +154,15 @@ class QuerYD(ParagraphBuilder):
         if path.suffix == ".jsonl":
             return read_jsonl(path)
         if path.suffix == ".txt":
-            links = path.read_text(encoding="utf-8").split()
+            links = read_words(path)
             ids = [link.rpartition("v=")[2] for link in links]
             self.count_rows(split, len(ids), "links")
             self.left_out += [f"line {i + 1}: {one} a second time" for i, one in enumerate(ids) if one in ids[:i]]
             videos = dict.fromkeys(ids)
             return [Row(path, f"link {i + 1}", i, {"video": one, "segments": []}) for i, one in enumerate(videos)]
-        content = read_json(path)
-        if not isinstance(content, dict):
-            raise DataError(f"{path}: an object from video to its audio descriptions expected")
         rows = []
-        for index, (video, value) in enumerate(content.items()):
-            segments = value if isinstance(value, list) else (value or {}).get("segments")
+        for index, (video, value) in enumerate(read_json_object(path, "from video to its descriptions").items()):
+            segments = value.get("segments") if isinstance(value, dict) else value
             rows.append(Row(path, f"video {video}", index, {"video": video, "segments": segments}))
         return rows
 
@@ -166,7 +173,7 @@ class QuerYD(ParagraphBuilder):
         video, segments = row.text("video"), row.get("segments")
         if not isinstance(segments, list) or not all(isinstance(one, dict) and "text" in one for one in segments):
             raise row.error("segments", "a list of {text, start, end} expected")
-        segments = sorted(segments, key=lambda one: float(one.get("start") or 0))
+        segments = sorted(segments, key=lambda one: row.as_number("segments", one.get("start") or 0))
         timed = all("start" in one and "end" in one for one in segments)
         spans = tuple(row.check_span("segments", one["start"], one["end"]) for one in segments) if timed else ()
         return self.paragraph(

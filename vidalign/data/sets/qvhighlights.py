@@ -26,6 +26,7 @@ class QVHighlights(AnnotationBuilder):
         expected_counts={"train": 7218, "val": 1550, "test": 1542},
         submission="qvhighlights",
     )
+    expected_parts: ClassVar = {"train": {"videos": 7100}, "val": {"videos": 1519}, "test": {"videos": 1529}}
     patterns: ClassVar = (
         "highlight_{split}_with_gt.jsonl",
         "highlight_{split}_release.jsonl",
@@ -42,10 +43,9 @@ class QVHighlights(AnnotationBuilder):
         """Windows on a grid of two seconds, none in the hidden test split."""
         video = row.text("vid" if "vid" in row.values else "video").rpartition("/")[2]
         duration = row.number("duration")
-        windows = tuple(self._window(row, window) for window in row.values.get("relevant_windows") or ())
-        ratings = row.values.get("saliency_scores") or ()
-        clips = row.values.get("relevant_clip_ids") or ()
-        if len(ratings) != len(clips):
+        windows = tuple(self._window(row, window) for window in self._list(row, "relevant_windows"))
+        ratings, clips = (self._list(row, name) for name in ("saliency_scores", "relevant_clip_ids"))
+        if ratings and len(ratings) != len(clips):  # the subtitles of subs_train.jsonl have no ratings
             raise row.error("saliency_scores", f"{len(ratings)} ratings for the {len(clips)} relevant_clip_ids")
         return Sample(
             uid=self.uid(split, row.text("qid").removeprefix("QVHighlight_")),
@@ -59,6 +59,13 @@ class QVHighlights(AnnotationBuilder):
             clip_len=CLIP_SECONDS,
             meta=row.rest(_USED) | {"qid": row.get("qid")},
         )
+
+    @staticmethod
+    def _list(row: Row, name: str) -> list[Any]:
+        value = row.values.get(name) or []
+        if not isinstance(value, list):
+            raise row.error(name, "a list expected")
+        return value
 
     @staticmethod
     def _window(row: Row, window: Any) -> tuple[float, float]:

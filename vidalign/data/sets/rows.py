@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,25 +62,34 @@ class Row:
 
     def number(self, field: str) -> float:
         """A finite number, written as a number or as text."""
+        return self.as_number(field, self.get(field))
+
+    def as_number(self, field: str, value: Any) -> float:
+        """A finite number from a value that belongs to `field`, e.g. an entry of a list of times."""
         try:
-            value = float(self.get(field))
+            number = float(value)
         except (TypeError, ValueError):
-            raise self.error(field, "a number expected") from None
-        if not math.isfinite(value):
+            raise self.error(field, f"a number expected, found {value!r}") from None
+        if not math.isfinite(number):
             raise self.error(field, "a finite number expected")
-        return value
+        return number
 
     def index_in(self, field: str, length: int) -> int | None:
-        """A 0-based index below `length`; None where the field is missing or empty (hidden labels)."""
-        if not self.has(field):
+        """A 0-based index below `length`; None where the field is missing, empty or NaN (hidden labels).
+
+        "2.0" is 2: so a column of numbers is written when some of its cells are empty.
+        """
+        if not self.has(field) or self.values[field] != self.values[field]:
             return None
         try:
-            number = int(str(self.values[field]))
+            number = float(str(self.values[field]))
         except ValueError:
-            raise self.error(field, f"a whole number from 0 to {length - 1} expected") from None
+            number = math.nan
+        if not number.is_integer():
+            raise self.error(field, f"a whole number from 0 to {length - 1} expected")
         if not 0 <= number < length:
             raise self.error(field, f"there are {length} options, so it must lie in 0..{length - 1}")
-        return number
+        return int(number)
 
     def span(self, start: str, end: str) -> tuple[float, float] | None:
         """Seconds from two fields; None (the whole video) when both are missing or NaN."""
@@ -160,6 +170,8 @@ def told_as_data_error(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
+        if packed := _packed(path):
+            raise DataError(f"{path}: a {packed} archive; unpack it and give the file inside") from error
         raise DataError(f"{path}: not a text file in UTF-8 ({error}); save it as UTF-8") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not a JSON file: {error}") from error
@@ -171,16 +183,51 @@ def told_as_data_error(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def _packed(path: Path) -> str | None:
+    """The kind of archive that a file is, by its first bytes."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    kinds = {b"\x1f\x8b": "gzip", b"PK": "zip", b"BZh": "bzip2", b"\xfd7zX": "xz"}
+    return next((kind for magic, kind in kinds.items() if start.startswith(magic)), None)
+
+
+def read_words(path: Path) -> list[str]:
+    """The words of a text file, e.g. ids or file names, one per line."""
+    with told_as_data_error(path):
+        return path.read_text(encoding="utf-8-sig").split()
+
+
 def read_json(path: Path) -> Any:
     """A whole JSON file."""
     with told_as_data_error(path):
         return json.loads(path.read_text(encoding="utf-8-sig"))
 
 
+def read_json_object(path: Path, what: str) -> dict[str, Any]:
+    """A JSON object whose names are those of rows (videos, clips); none of them may stand there twice.
+
+    what: the content as the error message describes it.
+    """
+    with told_as_data_error(path):
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_once, path))
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: an object {what} expected, found {type(content).__name__}")
+    return content
+
+
+def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in content if names.count(name) > 1)
+        raise DataError(f"{path}: {twice!r} stands there twice, and one of the two would be lost; remove one")
+    return content
+
+
 def read_json_names(path: Path) -> dict[str, str]:
     """A JSON object of texts, e.g. from video to file name."""
-    names = read_json(path)
-    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+    names = read_json_object(path, "from video to file name")
+    if not all(isinstance(name, str) for name in names.values()):
         raise DataError(f"{path}: an object from video to file name expected")
     return names
 

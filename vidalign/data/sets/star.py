@@ -28,7 +28,12 @@ class Star(AnnotationBuilder):
         submission="star",
         expected_counts={"train": 45731, "val": 7098, "test": 7377},
     )
+    expected_parts: ClassVar = {"val": dict(zip(_TYPES, (2398, 3586, 624, 490), strict=True))}
     patterns = ("STAR_{split}.json", "{split}.json")
+    companions: ClassVar = (
+        *("split_file.json", "Video_Segments.csv", "Video_Keyframe_IDs.csv"),
+        *("action_classes.txt", "action_mapping.txt"),
+    )
     type_numbers: ClassVar = {name: number for number, name in enumerate(_TYPES, start=1)}
 
     def rows_of(self, split: str) -> Iterable[Row]:

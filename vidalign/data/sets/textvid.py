@@ -6,9 +6,11 @@ Specification topa, sections 4.5 and 7.
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+from vidalign.common.errors import DataError
 from vidalign.common.sample import QA, DatasetInfo, Media, Sample
 from vidalign.data.sets.base import AnnotationBuilder, Row, read_json, read_json_rows
 from vidalign.data.sets.files import FoundFile
@@ -61,31 +63,37 @@ class WebVid(AnnotationBuilder):
     @classmethod
     def parts(cls, found: FoundFile) -> list[str]:
         """The splits of Violet's file {split: {video: [caption]}}."""
-        return [name for name in ("train", "val") if name in read_json(found.path)]
+        content = read_json(found.path)
+        return [name for name in ("train", "val") if isinstance(content, dict) and name in content]
 
     def rows_of(self, split: str) -> Iterable[Row]:
-        """Items of the json list; Violet's file gives a video and its one caption."""
+        """Items of the json list; Violet's file gives every video a list of captions, nearly always one."""
         path = self.split_file(split)
-        if not path.name.startswith("txt_"):
-            return read_json_rows(path)
-        videos = read_json(path)[split].items()
-        return (
-            Row(path, f"{split} video {video}", index, {"feature_idx": video, "caption": captions[0]})
-            for index, (video, captions) in enumerate(videos)
-        )
+        return _violet(path, split) if path.name.startswith("txt_") else read_json_rows(path)
 
     def sample(self, row: Row, split: str) -> Sample:
-        """uid by `feature_idx`."""
-        video = row.text("feature_idx")
+        """uid by `feature_idx`, and #<k> for the further captions of a video."""
+        video, further = row.text("feature_idx"), row.values.get("further", "")
         return Sample(
-            uid=self.uid(split, video),
+            uid=self.uid(split, f"{video}{further}"),
             dataset=self.info.name,
             split=split,
             task="caption",
             media=self.media(video, f"{video}.mp4"),
             texts=(row.text("caption"),),
-            meta=row.rest(("feature_idx", "caption")),
+            meta=row.rest(("feature_idx", "caption", "further")),
         )
+
+
+def _violet(path: Path, split: str) -> Iterator[Row]:
+    content = read_json(path)
+    videos = content.get(split) if isinstance(content, dict) else None
+    if not isinstance(videos, dict) or not all(isinstance(one, list) and one for one in videos.values()):
+        raise DataError(f"{path}: an object with {split!r}, which has a list of captions for each video, expected")
+    pairs = ((video, number, text) for video, texts in videos.items() for number, text in enumerate(texts))
+    for index, (video, number, text) in enumerate(pairs):
+        values = {"feature_idx": video, "caption": text, "further": f"#{number}" if number else ""}
+        yield Row(path, f"{split} video {video}", index, values)
 
 
 def frame_captions(row: Row) -> tuple[tuple[str, ...], ...]:

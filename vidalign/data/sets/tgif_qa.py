@@ -15,8 +15,8 @@ from vidalign.common.sample import DatasetInfo, Media, Sample
 from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.data.sets.config import DatasetConfig
 from vidalign.data.sets.files import FoundFile
-from vidalign.data.sets.open_qa import joined, violet_rows
-from vidalign.data.sets.rows import Row, read_csv, read_json
+from vidalign.data.sets.open_qa import joined, violet_rows, violet_splits
+from vidalign.data.sets.rows import Row, read_csv
 
 KINDS = ("action", "transition", "frameqa", "count")
 _OPTIONS = ("a1", "a2", "a3", "a4", "a5")
@@ -56,7 +56,7 @@ class TgifQA(AnnotationBuilder):
     @classmethod
     def parts(cls, found: FoundFile) -> list[str]:
         """The splits of a file of Violet's form."""
-        return [name for name in ("train", "val", "test") if name in read_json(found.path)]
+        return violet_splits(found.path)
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """Rows under the csv's names."""
@@ -118,8 +118,9 @@ class TgifQA(AnnotationBuilder):
 
     @property
     def media_root(self) -> Path:
-        """`gifs/` unless the config names another folder."""
-        return self.root / (self.config.videos or "gifs")
+        """`gifs/` unless the config names another folder; `mp4` of the judged protocol's package."""
+        own = "mp4" if (self.root / "mp4").is_dir() and not (self.root / "gifs").is_dir() else "gifs"
+        return self.root / (self.config.videos or own)
 
 
 def _from_violet(row: Row) -> Row:

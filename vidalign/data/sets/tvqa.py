@@ -31,6 +31,7 @@ class Tvqa(AnnotationBuilder):
     )
 
     patterns = ("tvqa_{split}.jsonl", "{split}.json")
+    companions = ("tvqa_preprocessed_subtitles.jsonl",)
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """Lines of the release file, or SeViLA's processed list."""

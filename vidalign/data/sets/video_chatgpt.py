@@ -24,6 +24,7 @@ class VideoChatGPT(AnnotationBuilder):
 
     info = DatasetInfo(name="video_chatgpt", task="open_qa", expected_counts={})
     patterns: ClassVar = ("{split}_qa.json",)
+    companions: ClassVar = ("train_video_ids.txt",)
     split_words: ClassVar = ("generic", "temporal", "consistency")
 
     def rows_of(self, split: str) -> Iterable[Row]:

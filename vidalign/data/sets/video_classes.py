@@ -14,7 +14,7 @@ from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.data.sets.config import DatasetConfig
 from vidalign.data.sets.files import FoundFile
-from vidalign.data.sets.rows import Row, read_csv, read_json, read_jsonl
+from vidalign.data.sets.rows import Row, read_csv, read_json_object, read_jsonl
 
 _COIN_SPLITS = {"training": "train", "validation": "test", "testing": "test"}
 REGRESSION = ("like_ratio", "view_count")
@@ -68,9 +68,8 @@ class Coin(AnnotationBuilder):
         """uid by the video; label = recipe_type, answer = the task's name."""
         video, steps = row.text("video_id"), row.values.get("annotation") or []
         name = row.text("class") if row.has("class") else None
-        good = isinstance(steps, list) and all(isinstance(s, dict) and {"label", "segment"} <= s.keys() for s in steps)
-        if not good:
-            raise row.error("annotation", "a list of {id, label, segment} expected")
+        if not isinstance(steps, list) or not all(map(_is_step, steps)):
+            raise row.error("annotation", "a list of {id, label, segment [start, end]} expected")
         return Sample(
             uid=self.uid(split, video),
             dataset=self.info.name,
@@ -87,11 +86,15 @@ class Coin(AnnotationBuilder):
         )
 
 
+def _is_step(step: object) -> bool:
+    whole = isinstance(step, dict) and {"label", "segment"} <= step.keys()
+    return whole and isinstance(step["segment"], list) and len(step["segment"]) == 2
+
+
 def _database(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    database = content.get("database") if isinstance(content, dict) else None
-    if not isinstance(database, dict):
-        raise DataError(f"{path}: an object with `database` expected")
+    database = read_json_object(path, "with `database`").get("database")
+    if not isinstance(database, dict) or not all(isinstance(one, dict) for one in database.values()):
+        raise DataError(f"{path}: an object with `database`, which has an object for each video, expected")
     return database
 
 

@@ -9,7 +9,7 @@ from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Sample, Subtitle
 from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.data.sets.files import FoundFile
-from vidalign.data.sets.rows import Row, read_json, read_jsonl
+from vidalign.data.sets.rows import Row, read_json, read_json_object, read_jsonl
 from vidalign.data.sets.subtitles import subtitle_lines
 
 _SPLITS = {"train": "train", "validate": "val", "validation": "val", "val": "val", "test": "test"}
@@ -34,7 +34,8 @@ class Violin(AnnotationBuilder):
     def parts(cls, found: FoundFile) -> list[str]:
         """The splits that the clips name."""
         content = read_json(found.path)
-        names = {str(one.get("split")) for one in content.values()} if isinstance(content, dict) else set()
+        clips = content.values() if isinstance(content, dict) else ()
+        names = {str(one.get("split")) for one in clips if isinstance(one, dict)}
         known = [split for split in ("train", "val", "test") if any(_SPLITS.get(name) == split for name in names)]
         return known or ["all"]
 
@@ -43,8 +44,8 @@ class Violin(AnnotationBuilder):
         path = self.given or self.file(*(pattern.format(split=split) for pattern in self.patterns))
         if path.suffix == ".jsonl":
             return read_jsonl(path)
-        content = read_json(path)
-        if not isinstance(content, dict) or not all(isinstance(one, dict) for one in content.values()):
+        content = read_json_object(path, "from clip to its annotation")
+        if not all(isinstance(one, dict) for one in content.values()):
             raise DataError(f"{path}: an object from clip to its annotation expected")
         rows = [
             Row(path, f"clip {name}", index, {**values, "clip": name})
@@ -101,7 +102,8 @@ class Violin(AnnotationBuilder):
     @staticmethod
     def _subtitles(row: Row) -> tuple[Subtitle, ...]:
         lines = []
-        for entry in row.values.get("sub") or ():
+        entries = row.values.get("sub") or []
+        for entry in entries if isinstance(entries, list) else [entries]:
             if not isinstance(entry, list) or len(entry) < 3:
                 raise row.error("sub", "a list of [text, start, end] expected")
             span = row.check_span("sub", entry[1], entry[2])

@@ -26,7 +26,9 @@ class Vlep(AnnotationBuilder):
         expected_counts={"train": 20142, "val": 4392, "dev": 4392, "test": 4192},
     )
 
+    expected_parts: ClassVar = {name: {"answer 0": 2145, "answer 1": 2247} for name in ("val", "dev")}
     patterns = ("vlep_{split}_release.jsonl", "{split}.json")
+    companions = ("vlep_subtitles.jsonl",)
     split_names: ClassVar = {"val": "dev"}
 
     def rows_of(self, split: str) -> Iterable[Row]:
@@ -73,5 +75,5 @@ def video_file(name: str) -> str:
 def _from_sevila(row: Row) -> Row:
     """{video, qid, a0, a1, answer, question (made), start, end}."""
     names = {"events": [row.text("a0"), row.text("a1")], "ts": [row.values.get("start"), row.values.get("end")]}
-    names |= {"example_id": row.text("qid"), "vid_name": row.text("video").rpartition("/")[2]}
+    names |= {"example_id": row.text("qid").removeprefix("VLEP_"), "vid_name": row.text("video").rpartition("/")[2]}
     return sevila_row(row, names)

@@ -1,0 +1,165 @@
+"""What goes to a server comes back as the same answers; predictions that are odd, incomplete or of another kind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processed_layouts import layouts
+from stand_in_data import official_files
+
+from vidalign.cli import main
+from vidalign.common.errors import DataError
+from vidalign.common.record import Record
+from vidalign.common.sample import Sample
+from vidalign.runners.annotations import read_annotations
+from vidalign.runners.score import score
+from vidalign.scoring.official import read_predictions
+from vidalign.scoring.submission import write_submission
+
+
+def put(folder: Path, files: dict) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder
+
+
+def several(samples: list[Sample]) -> list[Sample]:
+    """Five Samples like the first, with ids of the same kind."""
+    one = samples[0]
+    return [
+        replace(one, uid=f"{one.uid.rpartition('_')[0]}_{n}" if "_" in one.uid else f"{one.uid}{n}") for n in range(5)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "file"),
+    [
+        ("vlep", "val", "vlep_dev_submission.jsonl"),
+        ("vlep", "test", "vlep_test_submission.jsonl"),
+        ("star", "test", "test_submission.json"),
+        ("tvqa", "test", "test_submission.json"),
+        ("egoschema", "full", "full_submission.json"),
+    ],
+)
+def test_chosen_options_go_out_and_come_back(name: str, split: str, file: str, tmp_path: Path) -> None:
+    [read] = read_annotations(put(tmp_path / "in", official_files()[name]), dataset=name, split=split)
+    samples = several(read.samples)
+    records = [Record(uid=s.uid, pred_idx=n % len(s.options)) for n, s in enumerate(samples[:-1])]
+    failed = Record(uid=samples[-1].uid, status="failed", reason="no file", pred_idx=0)
+    path = write_submission(read.builder.info.submission, [*records, failed], samples, folder=tmp_path, split=split)
+    assert path.name == file
+    back, form = read_predictions(path, samples, dataset=name)
+    assert form == "official" and [(r.uid, r.pred_idx) for r in back] == [(r.uid, r.pred_idx) for r in records]
+    if name == "egoschema":
+        again, _ = read_predictions(path.with_suffix(".csv"), samples, dataset=name)
+        assert again == back, "Kaggle's csv says the same"
+
+
+def test_windows_go_out_and_come_back(tmp_path: Path) -> None:
+    folder = put(tmp_path / "in", official_files()["qvhighlights"])
+    [read] = read_annotations(folder, dataset="qvhighlights", split="val")
+    record = Record(uid=read.samples[0].uid, windows=((0.0, 4.0, 0.9), (2.0, 6.0, 0.1)), saliency=(0.1, 0.9, 0.2, 0.3))
+    path = write_submission("qvhighlights", [record], read.samples, folder=tmp_path, split="val")
+    assert path.name == "hl_val_submission.jsonl"
+    [back], _ = read_predictions(path, read.samples, dataset="qvhighlights")
+    assert (back.windows, back.saliency) == (record.windows, record.saliency)
+    assert score(path, dataset="qvhighlights", annotations=folder).official["brief"]["MR-full-R1@0.7"] == 100.0
+
+
+def vlep(tmp_path: Path) -> Path:
+    rows = [
+        {"example_id": n, "vid_name": "a_ep", "ts": [1, 2], "events": ["x", "y"], "answer": n % 2} for n in range(4)
+    ]
+    return put(tmp_path, {"vlep_dev_release.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (['{"example_id": 0, "pred_ans": 0}'], "3 of 4 samples have no prediction"),
+        (['{"example_id": 9, "pred_ans": 0}'], "'9', which is not among the 4 samples"),
+        (['{"example_id": 0, "pred_ans": 0}'] * 2, "1 repeated"),
+        (['{"example_id": 0, "pred_ans": null}'], "predicted option None, there are 2"),
+        (['{"example_id": 0, "pred_ans": true}'], "predicted option True"),
+        (['{"example_id": 0, "pred_ans": 0.5}'], r"predicted option 0\.5"),
+        (['{"example_id": 0, "pred_ans": "b"}'], "not the official prediction format of vlep"),
+        (['{"example_id": 0, "example_id": 1, "pred_ans": 1}'], "two predictions for 'example_id'"),
+    ],
+)
+def test_odd_files_are_told(lines: list[str], words: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=words):
+        score(path, dataset="vlep", annotations=vlep(tmp_path), allow_missing="repeated" in words)
+
+
+def test_whole_numbers_in_any_spelling_and_missing_rows_on_request(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"example_id": 0, "pred_ans": "0"}\n{"example_id": "1", "pre_ans": 1.0}\n')
+    command = ["score", str(path), "--dataset", "vlep", "--annotations", str(vlep(tmp_path)), "--json"]
+    assert main(command) == 2 and "--allow-missing" in capsys.readouterr().err
+    assert main([*command, "--allow-missing"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["metrics"]["accuracy"] == 0.5 and found["metrics"]["failed"] == 2
+
+
+def test_true_answers_of_another_release_are_told(tmp_path: Path) -> None:
+    folder = put(tmp_path, official_files()["nextqa"])
+    [read] = read_annotations(folder, dataset="nextqa", split="val")
+    native = read.samples[0].uid.split("/", 2)[2]
+    (tmp_path / "p.json").write_text(json.dumps({native: {"prediction": 0, "answer": 3}}))
+    with pytest.raises(DataError, match="the file says that 3 is right, the annotations 1"):
+        score(tmp_path / "p.json", dataset="nextqa", annotations=folder / "val.csv")
+
+
+def test_captions_in_the_form_of_the_coco_toolkit(tmp_path: Path) -> None:
+    content = {
+        "videos": [{"video_id": f"video{i}", "split": "test"} for i in range(2)],
+        "sentences": [
+            {"video_id": f"video{i}", "caption": f"a {w} runs", "sen_id": i} for i, w in enumerate(("dog", "cat"))
+        ],
+    }
+    folder = put(tmp_path, {"test_videodatainfo.json": content})
+    rows = [{"image_id": "video1", "caption": "a cat runs"}, {"image_id": "video0", "caption": ""}]
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    found = score(tmp_path / "p.json", dataset="msrvtt", annotations=folder / "test_videodatainfo.json")
+    assert found.form == "official" and found.metrics["empty"] == 1 and found.metrics["scored"] == 2
+    assert 0 < found.metrics["rouge_l"] < 1
+
+
+def test_how2qa_predictions_count_options_as_the_file_does(tmp_path: Path) -> None:
+    rows = "".join(f"abc,[{n}:20],w1,w2,w3,What {n}?,right\n" for n in range(8))
+    folder = put(tmp_path, {"how2QA_val_release.csv": rows})
+    (tmp_path / "p.json").write_text(json.dumps({str(n): 0 for n in range(8)}))
+    found = score(tmp_path / "p.json", dataset="how2qa", annotations=folder)
+    assert found.metrics["accuracy"] == 1.0, "option 0 of the file is the right one, wherever it was shuffled to"
+
+
+def test_answers_as_classes(tmp_path: Path) -> None:
+    folder = put(tmp_path, layouts()["activitynet_qa"])
+    record = Record(uid="activitynet_qa/test/0", answer_idx=3, pred_idx=3)
+    (tmp_path / "p.jsonl").write_text(record.to_json() + "\n")
+    found = score(tmp_path / "p.jsonl", dataset="activitynet_qa", annotations=folder)
+    assert found.metrics["accuracy"] == 1.0 and found.official is None
+
+
+def test_retrieval_from_the_embeddings_beside_the_records(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"clip_id": name, "text": name}) + "\n" for name in "abc")
+    folder = put(tmp_path / "in", {"test.jsonl": lines})
+    records = [Record(uid=f"didemo/test/{name}", embedding_row=n) for n, name in enumerate("abc")]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(record.to_json() + "\n" for record in reversed(records)))
+    with pytest.raises(DataError, match=r"test\.embeddings\.npz: the embeddings of the evaluation"):
+        score(path, dataset="didemo", annotations=folder)
+    video, text = np.eye(3, dtype=np.float32), np.array([[1, 0, 0], [0, 1, 0], [0, 0.9, 0.1]], np.float32)
+    np.savez(tmp_path / "test.embeddings.npz", text=text, video=video, right=np.arange(3))
+    found = score(path, dataset="didemo", annotations=folder)
+    assert found.metrics["R@1"] == pytest.approx(2 / 3) and found.metrics["R@1_low"] < 2 / 3
+    np.savez(tmp_path / "test.embeddings.npz", text=video, video=video, right=np.array([2, 1, 0]))
+    with pytest.raises(DataError, match="3 texts of other samples"):
+        score(path, dataset="didemo", annotations=folder)
