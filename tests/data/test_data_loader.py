@@ -79,13 +79,13 @@ def same(left: Any, right: Any) -> bool:
     return torch.equal(left, right) if isinstance(left, torch.Tensor) else left == right
 
 
-@pytest.mark.parametrize(("workers", "context"), [(1, "fork"), (2, "fork"), (2, "spawn")])
-def test_equal_batches_at_any_worker_count(workers: int, context: str, processor: PromptProcessor) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_equal_batches_at_any_worker_count(workers: int, processor: PromptProcessor) -> None:
     data = dataset(processor, *(f"v{i}" for i in range(9)), "broken")
 
     def batches(num_workers: int) -> list[dict]:
         sampler = TrainSampler(len(data), batch_size=3, seed=7)
-        loader = make_loader(data, sampler, num_workers=num_workers, context=context)
+        loader = make_loader(data, sampler, num_workers=num_workers)
         found = list(loader)
         sampler.set_epoch(1)
         found += list(loader)

@@ -81,21 +81,28 @@ def hanging(function):
     return item
 
 
-def main():
-    what, config, *options = sys.argv[1:]
-    experiment = load(config, options, purpose=what)
-    getattr(RUNNERS.load(experiment.run.runner)(experiment), what)()
+# Not below: loader workers import this file too.
+SampleDataset.__getitem__ = hanging(SampleDataset.__getitem__)
+
+
+def run(what, config, options):
+    """train or evaluate; the exit code."""
+
+    def start():
+        experiment = load(config, options, purpose=what)
+        getattr(RUNNERS.load(experiment.run.runner)(experiment), what)()
+
+    os.fsync, os.replace, os.link = eventful(os.fsync), eventful(os.replace), eventful(os.link)
+    Loader.__iter__ = traced(Loader.__iter__)
+    torch.set_num_threads(1)
+    code = guarded(start)
+    if "COUNT" in os.environ:
+        Path(os.environ["COUNT"]).write_text(str(events))
+    return code
 
 
 if __name__ == "__main__":
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    torch.set_num_threads(1)
-    os.fsync, os.replace, os.link = eventful(os.fsync), eventful(os.replace), eventful(os.link)
-    Loader.__iter__ = traced(Loader.__iter__)
-    SampleDataset.__getitem__ = hanging(SampleDataset.__getitem__)
     if "FILE_BYTES" in os.environ:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["FILE_BYTES"]),) * 2)
-    code = guarded(main)
-    if "COUNT" in os.environ:
-        Path(os.environ["COUNT"]).write_text(str(events))
-    sys.exit(code)
+    sys.exit(run(sys.argv[1], sys.argv[2], sys.argv[3:]))

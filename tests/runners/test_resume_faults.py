@@ -80,15 +80,18 @@ def test_a_checkpoint_that_cannot_be_written(made, world, tmp_path):
     assert not list(out.rglob(".*.part"))
 
 
+def children(pid):
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def test_a_killed_worker(made, straight, tmp_path):
     out, told = tmp_path / "run", tmp_path / "trace"
     options = (*OPTIONS, f"run.output_dir={out}")
     run = Run("train", made, *options, "run.num_workers=2", env={"TRACE": told, "SLOW": 0.2})
     wait_for(lambda: told.is_file() and len(told.read_text().splitlines()) >= 4)
-    pid = run.processes[0].pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    assert len(children) >= 2
-    os.kill(int(children[-1]), signal.SIGKILL)
+    workers = [pid for server in children(run.processes[0].pid) for pid in children(server)]
+    assert len(workers) == 2
+    os.kill(workers[-1], signal.SIGKILL)
     assert run.wait() == [2], run.err
     assert "a loader worker died" in run.err and "Traceback" not in run.err
     again = Run("train", made, *options)

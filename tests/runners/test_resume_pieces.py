@@ -24,6 +24,7 @@ from vidalign.runners.keep import Keeper
 from vidalign.runners.meters import EpochMeters
 from vidalign.runners.progress import Progress
 from vidalign.runners.stop import StopRequest
+from vidalign.runners.watchdog import Watchdog
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,11 @@ def test_only_complete_batches_of_this_key_are_done(tmp_path):
         parts.write(file, [Record(uid="toy/val/3", pred_idx=3)])
     with open(tmp_path / ".val.cd.0.jsonl", "w") as file:
         parts.write(file, [Record(uid=f"toy/val/{i}", pred_idx=9) for i in (4, 5, 6)])
-    (tmp_path / ".valid.ab.0.jsonl").write_text("another split")
+    for name in (".valid.ab.0.jsonl", ".val.ab.text.f32", ".val.cd.text.f32"):
+        (tmp_path / name).write_text("of another split, or beside the parts")
     assert parts.begin(samples(7), batch_size=2) == [0, 2]
-    assert sorted(one.name for one in tmp_path.iterdir()) == [".val.ab.done.jsonl", ".valid.ab.0.jsonl"]
+    left = [".val.ab.done.jsonl", ".val.ab.text.f32", ".valid.ab.0.jsonl"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == left
     assert [record.pred_idx for record in parts.records()] == [0, 1, 2, 3]
     assert parts.begin(samples(7), batch_size=2) == [0, 2], "again, as after a kill just here"
     parts.remove()
@@ -245,3 +248,15 @@ def test_a_first_batch_without_a_usable_sample_after_a_restart(made, tmp_path):
     assert torch.equal(before["video"], batches[2]["batch"]["video"])
     loader.sampler.consumed = 2
     assert loader.usable_before() is None
+
+
+def test_the_watchdog_ends_what_stands_still_and_waits_for_the_scoring(monkeypatch, capfd):
+    ends = []
+    monkeypatch.setattr("vidalign.runners.watchdog.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("vidalign.runners.watchdog.os._exit", ends.append)
+    with Watchdog(0.2) as dog:
+        with dog.paused():
+            time.sleep(1)
+        assert ends == []
+        time.sleep(1)
+    assert ends[0] == 75 and "nothing has moved" in capfd.readouterr().err

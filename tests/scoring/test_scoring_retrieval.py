@@ -1,12 +1,15 @@
 """Ranks with ties, both directions, failed videos; classes and numbers per video."""
 
 import numpy as np
+import torch
 
 from vidalign.common.record import Record
 from vidalign.common.sample import Media, Sample
 from vidalign.scoring.classification import classification_metrics, over_seeds, regression_metrics
 from vidalign.scoring.embeddings import EmbeddingFile
 from vidalign.scoring.retrieval import both_directions, rank_metrics, ranks_of
+from vidalign.tasks.config import RetrievalConfig
+from vidalign.tasks.retrieval import Retrieval
 
 
 def test_ties_by_both_rules():
@@ -95,13 +98,35 @@ def test_two_questions_about_a_video_stay_two():
     assert classification_metrics(records, twice)["accuracy"] == 0.5
 
 
-def test_embeddings_of_a_shared_video_are_written_once(tmp_path):
+def test_embeddings_of_a_shared_video_belong_to_its_first_text(tmp_path):
     samples = [sample("t0", "v", 0), sample("t1", "v", 0), sample("t2", "w", 0)]
     file = EmbeddingFile(tmp_path / "s.jsonl", "ab", samples)
-    assert file.new_videos(["v", "v", "w"]) == [0, 2]
+    assert file.places_of_videos(["t0", "t1", "t2"]) == [0, 2] and file.places_of_videos(["t1"]) == []
+    file.write({"t1": np.ones(2)}, {})
     file.write({"t0": np.ones(2)}, {"v": np.full(2, 3.0)})
-    assert file.new_videos(["v", "w"]) == [1]
-    file.write({"t1": np.ones(2), "t2": np.ones(2)}, {"w": np.full(2, 4.0)})
-    tables = file.close()
-    assert tables["video"].tolist() == [[3, 3], [4, 4]] and tables["right"].tolist() == [0, 0, 1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.embeddings.npz"]
+    other = EmbeddingFile(tmp_path / "s.jsonl", "ab", samples)
+    other.write({"t2": np.full(2, 5.0)}, {"w": np.full(2, 4.0)})
+    for tables in (other.close(), other.close()):  # again, as after a kill just behind the first
+        assert tables["video"].tolist() == [[3, 3], [4, 4]] and tables["right"].tolist() == [0, 0, 1]
+        assert tables["text"].tolist() == [[1, 1], [1, 1], [5, 5]]
+
+
+class Embedder:
+    """Embeds a batch's rows as they are."""
+
+    def embed_text(self, batch):
+        return batch["text"]
+
+    def embed_video(self, batch):
+        return batch["video"]
+
+
+def test_texts_of_a_video_that_nobody_embedded_rank_last(tmp_path):
+    samples = [sample("t0", "v", 0), sample("t1", "v", 0), sample("t2", "w", 0)]
+    task = Retrieval(RetrievalConfig())
+    task.begin(tmp_path / "s.jsonl", "ab", samples)
+    rows = {"text": torch.eye(2), "video": torch.eye(2)}
+    records = task.predict(Embedder(), {"uid": ["t1", "t2"], "video_id": ["v", "w"], **rows})
+    assert [record.embedding_row for record in records] == [1, 2]
+    metrics = task.metrics([Record(uid="t0", status="failed"), *records], samples, None)
+    assert metrics["failed"] == 2 and np.isclose(metrics["R@1"], 1 / 3)

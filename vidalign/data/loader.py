@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import faulthandler
-import multiprocessing
-import os
-import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
-from vidalign.common.errors import TrainingError
 from vidalign.data.dataset import SampleDataset, Stop
 from vidalign.data.sampler import EvalSampler, TrainSampler
+from vidalign.data.workers import dead_worker_told, prepare_worker, sendable, worker_context
 
 
 def make_loader(
@@ -25,14 +20,12 @@ def make_loader(
     *,
     num_workers: int = 0,
     pin_memory: bool = False,
-    context: str | None = None,
 ) -> Loader:
     """Batches of `dataset` in the sampler's order, prepared by `num_workers` processes (0: in this one).
 
-    context: how workers are started. null takes "fork" on Linux: the sample list is shared, nothing is imported again,
-    and it is safe because readers and feature files are opened in the worker only. "spawn" works too.
+    What workers need is sent to them: many samples as shared memory, readers and feature files by their paths.
     """
-    return Loader(dataset, sampler, num_workers=num_workers, pin_memory=pin_memory, context=context)
+    return Loader(dataset, sampler, num_workers=num_workers, pin_memory=pin_memory)
 
 
 class Loader:
@@ -48,22 +41,21 @@ class Loader:
         *,
         num_workers: int,
         pin_memory: bool,
-        context: str | None,
     ) -> None:
         self.dataset = dataset
         self.sampler = sampler
-        start = context or ("fork" if sys.platform.startswith("linux") else "spawn")
-        self._noting = _Noting(dataset, num_workers, start)
+        started = worker_context() if num_workers else None
+        self._noting = _Noting(dataset, num_workers, started)
         self._last_taken: list[str] = []
         self._loader = DataLoader(
             self._noting,
             batch_sampler=sampler,
             num_workers=num_workers,
-            collate_fn=dataset.collate,
+            collate_fn=self._noting.collate,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
-            multiprocessing_context=start if num_workers else None,
-            worker_init_fn=_prepare_worker if num_workers else None,
+            multiprocessing_context=started,
+            worker_init_fn=prepare_worker if num_workers else None,
             # torch draws a number per epoch for its workers; not from the generator whose state a checkpoint holds.
             generator=torch.Generator(),
         )
@@ -89,7 +81,9 @@ class Loader:
 
     def _prepared(self) -> Iterator[dict[str, Any] | Stop]:
         with dead_worker_told():
-            yield from self._loader
+            with sendable():
+                batches = iter(self._loader)
+            yield from batches
 
     def usable_before(self) -> Any | None:
         """The last batch handed over in this epoch that has a usable sample, made again in this process.
@@ -129,10 +123,10 @@ class Loader:
 class _Noting:
     """The dataset; notes in shared memory which sample each worker is at (-1: none)."""
 
-    def __init__(self, dataset: Any, num_workers: int, context: str) -> None:
+    def __init__(self, dataset: Any, num_workers: int, context: BaseContext | None) -> None:
         self.dataset = dataset
         none = [-1] * max(num_workers, 1)
-        self.now = multiprocessing.get_context(context).RawArray("q", none) if num_workers else none
+        self.now = context.RawArray("q", none) if context is not None else none
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -145,36 +139,6 @@ class _Noting:
         self.now[place] = -1
         return item
 
-
-def _prepare_worker(worker: int) -> None:
-    """Signals in a worker: one for the whole process group (Ctrl-C, a scheduler's SIGTERM) must reach the main process
-    only, which saves a checkpoint first and needs its workers until then; they end when it ends.
-
-    A fork inherits the main process's handlers; they go. SIGUSR1 prints the stacks, for the hang watchdog.
-    """
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGUSR1"):
-        faulthandler.register(signal.SIGUSR1, file=2, all_threads=True)
-
-
-@contextmanager
-def dead_worker_told() -> Iterator[None]:
-    """Inside, a loader worker that vanished is a TrainingError.
-
-    torch raises from a signal handler, so at any line of the main process: whoever uses a loader needs this around all
-    of its work.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        # torch's words for a worker that vanished; any other RuntimeError is passed on.
-        if "exited unexpectedly" not in str(error) and "is killed by signal" not in str(error):
-            raise
-        why = str(error).strip().splitlines()[0]
-        raise TrainingError(
-            f"a loader worker died ({why}). The usual cause is memory: lower run.num_workers or the batch size; with "
-            "run.num_workers=0 the loading runs in the main process and shows the real error"
-        ) from error
+    def collate(self, entries: list[Any]) -> Any:
+        """The dataset's."""
+        return self.dataset.collate(entries)

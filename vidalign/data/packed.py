@@ -1,18 +1,19 @@
 """Many Samples in one block of bytes, so that loader workers share them.
 
-A forked worker that merely reads Python objects changes their reference counts, and with them copies every page: the
-memory of 150 000 Samples would be there once per worker. A block of bytes is never written to.
+150 000 Python objects would be there once per worker: sent to it one by one, or copied page by page when it changes
+their reference counts.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 from vidalign.common.sample import Sample
+from vidalign.common.shared import SharedBytes
 
-FEW = 10_000  # below that a list costs nothing worth saving
+FEW = 1000  # below that a list costs nothing worth saving
 
 
 class PackedSamples(Sequence[Sample]):
@@ -21,9 +22,16 @@ class PackedSamples(Sequence[Sample]):
     def __init__(self, samples: Sequence[Sample]) -> None:
         import numpy as np
 
-        blocks = [pickle.dumps(sample, protocol=pickle.HIGHEST_PROTOCOL) for sample in samples]
-        self._ends = np.cumsum([len(block) for block in blocks], dtype=np.int64)
-        self._bytes = np.frombuffer(b"".join(blocks), dtype=np.uint8)
+        lengths = []
+
+        def blocks() -> Iterator[bytes]:
+            for sample in samples:
+                block = pickle.dumps(sample, protocol=pickle.HIGHEST_PROTOCOL)
+                lengths.append(len(block))
+                yield block
+
+        self._bytes = SharedBytes(blocks())
+        self._ends = np.cumsum(lengths, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -39,7 +47,7 @@ class PackedSamples(Sequence[Sample]):
         if not 0 <= place < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         start = int(self._ends[place - 1]) if place else 0
-        return pickle.loads(self._bytes[start : int(self._ends[place])].data)
+        return pickle.loads(self._bytes.view[start : int(self._ends[place])])
 
 
 def packed(samples: Sequence[Sample]) -> Sequence[Sample]:

@@ -2,7 +2,8 @@
 
 predictions/<dataset>/.<split>.<key>.<rank>.jsonl, flushed to disk after each batch. `key` names model, weights, data
 and task, so parts of another run or another state of the weights are never mixed in. A restart, with any number of
-processes, evaluates only batches that are not complete in some part.
+processes, evaluates only batches that are not complete in some part. What a task keeps beside its records
+(.<split>.<key>.<name>.f32, scoring/embeddings.py) lives as long as they do.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class PartFiles:
 
     def __init__(self, path: Path, key: str) -> None:
         self.path, self.key = path, key
-        self._pattern = re.compile(rf"\.{re.escape(path.stem)}\.([0-9a-f]+)\.({DONE}|\d+)\.jsonl")
+        stem = rf"\.{re.escape(path.stem)}\.([0-9a-f]+)\."
+        self._pattern = re.compile(rf"{stem}({DONE}|\d+)\.jsonl")
+        self._beside = re.compile(rf"{stem}\w+\.f32")
 
     def begin(self, samples: Sequence[Sample], *, batch_size: int | None) -> list[int]:
         """Sort what earlier processes left behind; returns the first indices of the batches that are complete.
@@ -68,8 +71,9 @@ class PartFiles:
         return [record for _, file in self._files(self.key) for record in whole_lines(file)]
 
     def remove(self) -> None:
-        """Remove the parts, those of other keys too."""
-        for _, file in self._files():
+        """Remove the parts and what is kept beside them, those of other keys too."""
+        # The parts first: killed in between, a restart must not find records without what belongs to them.
+        for _, file in [*self._files(), *self._files(pattern=self._beside)]:
             file.unlink(missing_ok=True)
 
     def _sorted(self, samples: Sequence[Sample], batch_size: int | None) -> list[int]:
@@ -85,14 +89,20 @@ class PartFiles:
         for key, file in self._files():
             if key != self.key or file != self._file(DONE):
                 file.unlink()
+        for key, file in self._files(pattern=self._beside):
+            if key != self.key:
+                file.unlink()
         return starts
 
     def _file(self, owner: int | str) -> Path:
         return self.path.with_name(f".{self.path.stem}.{self.key}.{owner}.jsonl")
 
-    def _files(self, key: str | None = None) -> list[tuple[str, Path]]:
-        matches = [(self._pattern.fullmatch(file.name), file) for file in sorted(self.path.parent.glob(".*.jsonl"))]
-        return [(match[1], file) for match, file in matches if match and key in (None, match[1])]
+    def _files(self, key: str | None = None, pattern: re.Pattern[str] | None = None) -> list[tuple[str, Path]]:
+        """(key, file) of the parts, or of other files."""
+        found = [
+            ((pattern or self._pattern).fullmatch(file.name), file) for file in sorted(self.path.parent.glob(".*"))
+        ]
+        return [(match[1], file) for match, file in found if match and key in (None, match[1])]
 
 
 def whole_lines(file: Path) -> list[Record]:

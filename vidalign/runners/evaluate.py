@@ -8,12 +8,13 @@ writes predictions/<dataset>/<split>.jsonl in sample order (and <split>_submissi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidalign.common import dist
-from vidalign.common.errors import DataError
+from vidalign.common.errors import DataError, UserError
 from vidalign.common.io import atomic_write
 from vidalign.common.output import to_device
 from vidalign.common.record import Record
@@ -53,12 +54,14 @@ def evaluate(
     device: torch.device | str = "cpu",
     key: str = "0",
     on_batch: Callable[[], None] = lambda: None,
+    scoring: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> tuple[list[Record], dict[str, float]]:
     """Predict a whole split; returns (records in sample order, metrics), the same on every process.
 
     folder: the run's `predictions` folder. key: hexadecimal, names everything that decides the records; what an earlier
     evaluation of the same key has finished is not done again. The parts stay until `part_files(...).remove()`.
-    on_batch: called after each batch is on disk. Raises DataError when records and samples do not match one to one.
+    on_batch: called after each batch is on disk. scoring: around what comes after the last batch. Raises DataError when
+    records and samples do not match one to one, and what the task's metrics raise.
     """
     parts = part_files(folder, eval_set, key)
     path = parts.path
@@ -76,25 +79,29 @@ def evaluate(
     except OSError as error:
         raise cannot_write(path.parent, error) from error
     # From here on the processes meet again: first to know that all parts are written, then to share the result.
-    dist.barrier()
-    outcome: Any = None
-    if dist.is_main():
-        try:
-            by_uid = exactly_one_each(parts.records(), eval_set.samples)
-            records = [by_uid[sample.uid] for sample in eval_set.samples]
-            _write(path, records)
-            if eval_set.info.submission and any(sample.answer_idx is None for sample in eval_set.samples):
-                rule, samples = eval_set.info.submission, eval_set.samples
-                write_submission(rule, records, samples, folder=path.parent, split=eval_set.split)
-            outcome = records, task.metrics(records, eval_set.samples, eval_set.info)
-        except OSError as error:
-            outcome = cannot_write(path, error)
-        except DataError as error:
-            outcome = error  # raised below on every process; alone it would leave the others waiting
-    outcome = gather_objects(outcome)[0]
-    if isinstance(outcome, DataError):
+    with scoring():
+        dist.barrier()
+        outcome = gather_objects(_scored(parts, task, eval_set) if dist.is_main() else None)[0]
+    if isinstance(outcome, UserError):
         raise outcome
     return outcome
+
+
+def _scored(parts: PartFiles, task: Any, eval_set: EvalSet) -> tuple[list[Record], dict[str, float]] | UserError:
+    """All parts as one file, and the metrics. An error is handed back, so that it can be raised on every process;
+    alone it would leave the others waiting."""
+    samples, path = eval_set.samples, parts.path
+    try:
+        by_uid = exactly_one_each(parts.records(), samples)
+        records = [by_uid[sample.uid] for sample in samples]
+        _write(path, records)
+        if eval_set.info.submission and any(sample.answer_idx is None for sample in samples):
+            write_submission(eval_set.info.submission, records, samples, folder=path.parent, split=eval_set.split)
+        return records, task.metrics(records, samples, eval_set.info)
+    except OSError as error:
+        return cannot_write(path, error)
+    except UserError as error:
+        return error
 
 
 def part_files(folder: Path, eval_set: EvalSet, key: str) -> PartFiles:

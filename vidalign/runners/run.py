@@ -14,7 +14,7 @@ from vidalign.common import dist
 from vidalign.common.errors import CheckpointError, ConfigError
 from vidalign.common.io import write_json
 from vidalign.config.same_run import changed_keys
-from vidalign.data.loader import dead_worker_told
+from vidalign.data.workers import dead_worker_told, worker_context
 from vidalign.runners.build import DataRoom, build_model, build_schedule, build_task, restore
 from vidalign.runners.callbacks import Bar, MetricsFile, TensorBoard
 from vidalign.runners.distributed import lost_process_told, pick_device, process_group, unwrap, wrap
@@ -51,6 +51,7 @@ class Runner:
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         """Evaluate every dataset with an `eval` split; writes records and metrics.json, prints the closing table."""
+        self._begin_workers()
         with process_group(self.device), dead_worker_told(), lost_process_told():
             if dist.is_main():
                 Keeper(self.folder, self.run).tidy()
@@ -68,6 +69,7 @@ class Runner:
 
     def train(self) -> list[dict[str, float]]:
         """Train, evaluating and saving after epochs as configured; returns the averages of each epoch."""
+        self._begin_workers()
         with process_group(self.device), dead_worker_told(), lost_process_told():
             earlier = self._earlier()
             self.folder.start()
@@ -91,6 +93,11 @@ class Runner:
                     self, task, parts, sets, lines, board, Keeper(self.folder, self.run), stop, watchdog, best
                 )
                 return self._train(after, progress, evaluate_epoch=earlier["evaluate_epoch"] if earlier else None)
+
+    def _begin_workers(self) -> None:
+        """The server that workers come from imports torch while the model is built."""
+        if self.run.num_workers > 0:
+            worker_context()
 
     def _shard(self, model: nn.Module, earlier: dict[str, Any] | None, *, evaluates: bool) -> None:
         """FSDP2; weights of a broken-off run are put back before the model is divided."""
@@ -161,7 +168,14 @@ class Runner:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 key = evaluation_key(self.experiment, model, dataset=one.dataset, samples=one.samples)
                 results[one.name] = evaluate(
-                    model, task, one, folder=self.folder.predictions, device=self.device, key=key, on_batch=on_batch
+                    model,
+                    task,
+                    one,
+                    folder=self.folder.predictions,
+                    device=self.device,
+                    key=key,
+                    on_batch=on_batch,
+                    scoring=watchdog.paused,
                 )
         if dist.is_main():
             write_json(self.folder.metrics, {name: metrics for name, (_, metrics) in results.items()})

@@ -8,6 +8,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from vidalign.common import dist
@@ -34,6 +36,7 @@ class Watchdog:
         self.seconds = seconds
         self.loader: Any = None
         self._last = (time.monotonic(), "the start")
+        self._paused = False
         self._end = threading.Event()
         self._poll = min(seconds / 4, POLL_SECONDS)
 
@@ -58,6 +61,16 @@ class Watchdog:
         """Something was finished."""
         self._last = (time.monotonic(), what)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside, nothing has to move: work of unknown length, such as a judge's answers, or waiting for such work."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self.moved("a pause")
+            self._paused = False
+
     def report(self) -> None:
         """Write everything that helps to find the cause."""
         since, what = self._last
@@ -81,7 +94,7 @@ class Watchdog:
             # For the case that this thread is stopped too (C code that keeps the interpreter's lock): a thread of C
             # prints the stacks and exits with 1.
             faulthandler.dump_traceback_later(self.seconds + 2 * POLL_SECONDS + GRACE_SECONDS, exit=True, file=STDERR)
-            if time.monotonic() - self._last[0] > self.seconds:
+            if not self._paused and time.monotonic() - self._last[0] > self.seconds:
                 self.report()
                 _say(f"ending process {dist.rank()} with exit code {EXIT_HANG}; the same command goes on from the last "
                      "checkpoint\n")  # fmt: skip

@@ -1,12 +1,13 @@
 """Embeddings of an evaluation: one row per text and per video, on disk beside the prediction records.
 
-While the evaluation runs every process writes its own rows into `.<split>.<key>.{text,video}.f32`; afterwards they are
-`<split>.embeddings.npz` with `text` (N, D), `video` (K, D) and `right` (N,): each text's video. A record's
-`embedding_row` is its row in `text`.
+While the evaluation runs every process writes its own rows into `.<split>.<key>.{text,video}.f32`, which stay until its
+records are safe, as their part files do (runners/eval_parts.py); then there is `<split>.embeddings.npz` with `text`
+(N, D), `video` (K, D) and `right` (N,): each text's video. A record's `embedding_row` is its row in `text`.
 """
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,19 +41,21 @@ class EmbeddingFile:
         videos = [sample.media.video_id if sample.media else sample.uid for sample in samples]
         self.video_row = {video: row for row, video in enumerate(dict.fromkeys(videos))}
         self.right = np.array([self.video_row[video] for video in videos])
-        self._seen: set[int] = set()
+        firsts = dict(zip(reversed(videos), (sample.uid for sample in reversed(samples)), strict=True))
+        self._first_texts = set(firsts.values())
 
-    def new_videos(self, video_ids: Sequence[str]) -> list[int]:
-        """Places in a batch of the videos that this process has not written yet, each once."""
-        places = {self.video_row[video]: place for place, video in reversed(list(enumerate(video_ids)))}
-        return sorted(place for row, place in places.items() if row not in self._seen)
+    def places_of_videos(self, uids: Sequence[str]) -> list[int]:
+        """Places in a batch of the samples whose video is embedded with them: the first text of each video.
+
+        A rule of the list of samples alone: which batch a video goes through decides its last bit, and that must be the
+        same at any number of processes and after a restart.
+        """
+        return [place for place, uid in enumerate(uids) if uid in self._first_texts]
 
     def write(self, text: Mapping[str, np.ndarray], video: Mapping[str, np.ndarray]) -> None:
         """Rows by uid and by video id; on disk when this returns."""
         self._write("text", {self.text_row[uid]: row for uid, row in text.items()})
-        rows = {self.video_row[name]: row for name, row in video.items()}
-        self._write("video", rows)
-        self._seen |= rows.keys()
+        self._write("video", {self.video_row[name]: row for name, row in video.items()})
 
     def read(self) -> dict[str, np.ndarray]:
         """text (N, D), video (K, D), right (N,); rows that nobody wrote are zeros."""
@@ -67,12 +70,10 @@ class EmbeddingFile:
         return {**tables, "right": self.right}
 
     def close(self) -> dict[str, np.ndarray]:
-        """`read`, kept as `<split>.embeddings.npz`; files of earlier and broken-off evaluations go."""
+        """`read`, kept as `<split>.embeddings.npz`."""
         tables = self.read()
         with atomic_write(self.path.with_suffix(".embeddings.npz"), "wb") as file:
             np.savez(file, **tables)
-        for stray in self.path.parent.glob(f".{self.path.stem}.*.f32"):
-            stray.unlink(missing_ok=True)
         return tables
 
     def _write(self, name: str, rows: Mapping[int, np.ndarray]) -> None:
@@ -84,10 +85,13 @@ class EmbeddingFile:
         file.parent.mkdir(parents=True, exist_ok=True)
         with open(file, "ab") as empty:  # several processes may come here: growing to one and the same size is harmless
             empty.truncate(count * width * 4)
-        table = np.memmap(file, np.float32, mode="r+", shape=(count, width))
-        for row, values in rows.items():
-            table[row] = values
-        table.flush()
+        # Not through a memory map: where the disk is full, that ends the process instead of raising OSError.
+        with open(file, "r+b") as table:
+            for row, values in rows.items():
+                table.seek(row * width * 4)
+                table.write(np.ascontiguousarray(values, np.float32).tobytes())
+            table.flush()
+            os.fsync(table.fileno())
 
     def _raw(self, name: str) -> Path:
         return self.path.with_name(f".{self.path.stem}.{self.key}.{name}.f32")

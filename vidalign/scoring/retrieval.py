@@ -72,10 +72,13 @@ def retrieval_metrics(
     ties: str = "official",
     block: int = 1024,
 ) -> dict[str, float | int | str]:
-    """`both_directions` of the samples' embeddings `text`, `video` and `right`; texts of failed ones rank last."""
-    by_uid = exactly_one_each(records, samples)
+    """`both_directions` of the samples' embeddings `text`, `video` and `right`.
+
+    Texts whose video could not be read, for them or for the first text of that video, rank last.
+    """
+    by_uid, right = exactly_one_each(records, samples), tables["right"]
     failed = np.array([by_uid[sample.uid].status == "failed" for sample in samples])
-    right = tables["right"]
+    failed |= ~tables["video"].any(axis=1)[right]
     metrics = both_directions(tables["text"], tables["video"], right, failed_N=failed, ties=ties, block=block)
     return {**metrics, "tie_rule": ties, "samples": len(samples), "failed": int(failed.sum())}
 

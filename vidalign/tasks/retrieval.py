@@ -33,11 +33,11 @@ class Retrieval:
         self._file = EmbeddingFile(path, key, samples)
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Record]:
-        """One record per sample of the batch. A video that several texts share is embedded at the first of them."""
+        """One record per sample of the batch. A video that several texts share is embedded with the first of them."""
         file = self._file
         assert file is not None, "begin() comes before predict()"
         texts = dict(zip(batch["uid"], _rows(model.embed_text(batch)), strict=True))
-        places = file.new_videos(batch["video_id"])
+        places = file.places_of_videos(batch["uid"])
         videos = {}
         if places:
             embedded = _rows(model.embed_video({**batch, "video": batch["video"][places]}))
@@ -50,7 +50,7 @@ class Retrieval:
     ) -> dict[str, float | int | str]:
         """R@1/5/10/50, MedR and MeanR of both directions, the share of texts with ties, and the rule for them.
 
-        Texts whose video could not be read rank last.
+        Texts whose video could not be read, for them or for the first text of that video, rank last.
         """
         assert self._file is not None, "begin() comes before metrics()"
         tables = self._file.close()

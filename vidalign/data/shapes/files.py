@@ -86,7 +86,8 @@ def _parallel(job: Any, clips: list[Clip], workers: int) -> Iterator[None]:
     import multiprocessing
     import sys
 
-    # As in data/loader.py: with "fork" nothing is imported again; the children touch neither torch nor a GPU.
+    # Clips are drawn while a data set is built: no thread of ours is there yet that a fork could trip over, and nothing
+    # is imported again; the children touch neither torch nor a GPU.
     how = "fork" if sys.platform.startswith("linux") else "spawn"
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context(how)) as pool:
         yield from pool.map(job, clips, chunksize=16)
