@@ -57,7 +57,7 @@ def prepare(dataset: str, given: argparse.Namespace) -> None:
         from vidalign.media.manifest import MANIFEST
         from vidalign.media.scan import scan
 
-        manifest = given.media / MANIFEST
+        manifest = given.manifest or given.media / MANIFEST
         report = scan(given.media, manifest=manifest, decoder=given.decoder, workers=given.workers, progress=False)
         print(media_table(read, given.media, {name: entry.status for name, entry in report.entries.items()}))
         print(f"manifest for the trainer: {manifest}")
@@ -149,6 +149,7 @@ def _parser(dataset: str) -> argparse.ArgumentParser:
     parser.add_argument("--split", help="only this split; for a file of any name: what it is")
     parser.add_argument("--check", action="store_true", help="error where the number of rows is not the published one")
     parser.add_argument("--media", type=Path, metavar="VIDEOS", help="scan this folder of videos, write its manifest")
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="for --media: another place for the manifest")
     parser.add_argument("--decoder", default="decord", choices=("decord", "torchcodec", "pyav"), help="for --media")
     parser.add_argument("--workers", type=int, default=2, help="for --media: files examined at the same time")
     parser.add_argument(
