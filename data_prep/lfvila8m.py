@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -46,6 +47,20 @@ def runs(ids: Sequence[str], known: Mapping[str, Mapping], *, gap_seconds: float
             end = clock(clip["span"][1])
 
 
+def lost(ids: Sequence[str], known: Mapping[str, Mapping], found: Sequence[Sequence[Clip]]) -> Counter[str]:
+    """Why clips of a line are in no run, and how many."""
+    used = {clip["clip_id"] for run in found for clip in run}
+    reasons: Counter[str] = Counter()
+    for name in ids:
+        if name not in known:
+            reasons["not in the metadata"] += 1
+        elif not known[name].get("text", "").strip():
+            reasons["without text"] += 1
+        elif name not in used:
+            reasons[f"in runs of fewer than {SHORTEST}"] += 1
+    return reasons
+
+
 def read_metadata(paths: Iterable[Path]) -> dict[str, Mapping]:
     """clip id -> its entry."""
     known = {}
@@ -66,14 +81,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     known = read_metadata(options.metadata)
-    count = lines = 0
+    count = lines = kept = 0
+    reasons: Counter[str] = Counter()
     with atomic_write(options.output) as file:
         for line in options.ids.read_text(encoding="utf-8").splitlines():
             lines += 1
-            for run in runs(json.loads(line), known, gap_seconds=options.gap_seconds):
-                file.write(json_line(run) + "\n")
-                count += 1
-    print(f"{count} runs from {lines} lines of ids -> {options.output}")
+            ids = json.loads(line)
+            found = list(runs(ids, known, gap_seconds=options.gap_seconds))
+            file.writelines(json_line(run) + "\n" for run in found)
+            count, kept = count + len(found), kept + sum(map(len, found))
+            reasons += lost(ids, known, found)
+    print(f"{count} runs of {kept} clips from {lines} lines of ids -> {options.output}")
+    print("".join(f"  left out: {number} clips {reason}\n" for reason, number in sorted(reasons.items())), end="")
     return 0
 
 

@@ -12,6 +12,7 @@ import torch
 
 from vidalign.checkpoint import fetch
 from vidalign.checkpoint.inspect import describe
+from vidalign.checkpoint.load import read_checkpoint
 from vidalign.checkpoint.recognise import LAYOUTS, recognise
 from vidalign.common.errors import CheckpointError
 
@@ -20,19 +21,19 @@ def test_the_manifest_is_complete_and_names_real_configs(repository: Path) -> No
     places = fetch.read_manifest(repository / "checkpoints/manifest.yaml")
     for place in places.values():
         assert place.files or place.keys, place.name
-        # Configs of systems that are still being added may come after their weights are listed.
-        known = [one for one in place.configs if not re.match(r"models/(vila|sevila)", one)]
-        assert all((repository / "configs" / one).is_file() for one in known), place
-    named = set()
+        assert all((repository / "configs" / one).is_file() for one in place.configs), place
+    named, hubs = set(), {place.hub for place in places.values()}
     for path in (repository / "configs").rglob("*.yaml"):
         text = "\n".join(line.partition("#")[0] for line in path.read_text().splitlines())
         named |= {match.rstrip("/}") for match in re.findall(r"(?<!/)\bcheckpoints/([\w./-]+)", text)}
+        used = re.findall(r"\b(?:t5|encoder|path): ((?!checkpoints/)[a-z]\w+/[\w.-]+)", text)
+        assert set(used) <= hubs, path
     listed = [re.escape(name).replace(r"\*", "[^/]+") for name in places]
     missing = [
         one
         for one in named
         if not any(re.fullmatch(rf"{name}(/.*)?", one) or re.match(one, name) for name in listed)
-        and not one.startswith(("best", "last", "vila/"))
+        and not one.startswith(("best", "last"))
     ]
     assert not missing, f"configs name weights that the manifest does not list: {missing}"
 
@@ -103,3 +104,13 @@ def test_inspect_says_whose_it_is(tmp_path: Path) -> None:
     assert "a run of vidalign, model bovila" in text and "base weights" in text
     torch.save({"x": torch.zeros(1)}, tmp_path / "c.pt")
     assert "layout    unknown" in describe(tmp_path / "c.pt")
+
+
+def test_a_folder_and_a_text_are_no_damaged_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a folder; there are no weights in it"):
+        read_checkpoint(tmp_path)
+    (tmp_path / "a.pth").write_text("hello")
+    with pytest.raises(CheckpointError, match=r"is a folder; name one of its files: a\.pth"):
+        read_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
+        read_checkpoint(tmp_path / "a.pth")

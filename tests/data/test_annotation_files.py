@@ -12,6 +12,7 @@ from processed_layouts import layouts
 from test_sets_open_qa import put, read
 
 from vidalign.common.errors import DataError
+from vidalign.media.load import resolve_video
 from vidalign.runners.annotations import read_annotations
 
 LVU = ("relationship", "way_speaking", "scene", "director", "writer", "year", "genre", "like_ratio", "view_count")
@@ -174,3 +175,22 @@ def test_media_folders_of_the_judged_protocol(tmp_path: Path) -> None:
         (tmp_path / name / folder).mkdir()
         [one] = read_annotations(tmp_path / name, dataset=name)
         assert one.builder.media_root.name == folder
+
+
+def test_colons_may_be_underscores_in_the_file_system(tmp_path: Path) -> None:
+    row = {"example_id": 1, "vid_name": "yt_subs_001_00:10:00_00:11:00_ep", "ts": [0, 3], "events": ["a", "b"]}
+    put(tmp_path, "vlep_test_release.jsonl", json.dumps(row))
+    [one] = read_annotations(tmp_path, dataset="vlep")
+    [sample] = one.samples
+    assert resolve_video(one.builder.media_root, sample.media).name == "yt_subs_001_00:10:00_00:11:00_ep.mp4"
+    put(tmp_path, "videos/vlep_ytb_clips/yt_subs_001_00_10_00_00_11_00_ep.mp4", "")
+    found = resolve_video(one.builder.media_root, sample.media)
+    assert found.is_file() and found.parent.name == "vlep_ytb_clips"
+
+
+def test_second_references_without_a_question_are_counted(tmp_path: Path) -> None:
+    put(tmp_path, "test.csv", "video,frame_count,width,height,question,answer,qid,type\n7,9,1,1,why,so,0,CW\n")
+    put(tmp_path, "add_reference_answer_test.json", {"7": {"0": "for that", "4": "x"}})
+    [one] = read_annotations(tmp_path, dataset="nextqa_oe")
+    assert one.samples[0].answers == ("so", "for that")
+    assert one.builder.left_out == ["add_reference_answer_test.json: 7_4 is no question"]

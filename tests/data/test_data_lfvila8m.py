@@ -56,4 +56,9 @@ def test_runs_are_cut_at_gaps_and_missing_texts():
 
     known = {one["clip_id"]: one for one in (clip(k, 5 * k + (3 if k > 4 else 0)) for k in range(10))}
     found = list(prep.runs(list(known), known, gap_seconds=1.0))
+    assert prep.lost([*known, "gone"], known, found[:1]) == {
+        "not in the metadata": 1,
+        "without text": 1,
+        "in runs of fewer than 4": 4,
+    }
     assert [[one["text"] for one in run] for run in found] == [["t0", "t1", "t2", "t3", "t4"], ["t5", "t6", "t7", "t8"]]

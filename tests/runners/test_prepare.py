@@ -15,13 +15,14 @@ from vidalign.common.sample import read_samples
 from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.media.video_gif import convert_folder
 from vidalign.registry import DATASETS
+from vidalign.runners.prepare import FOLDERS, OF_OURS
 from vidalign.runners.prepare import main as prepare
 
 ROW = '{"example_id": 7, "vid_name": "a_ep", "ts": [1, 2], "events": ["x", "y"], "answer": 1}\n'
 
 
 # Over videos of the developers' own; lfvila8m.py makes what its builder reads.
-OTHERWISE = ("clips", "clips_qa", "clip_captions", "clips_paragraphs", "lfvila8m")
+OTHERWISE = (*OF_OURS, "lfvila8m")
 
 
 def test_every_benchmark_has_its_script(repository: Path) -> None:
@@ -60,9 +61,18 @@ def test_list_benchmarks(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "vlep/clipvitl14.pth").touch()
     (tmp_path / "star").mkdir()
     assert main(["list", "benchmarks", "--data-root", str(tmp_path)]) == 0
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
-    assert "found: val (clipvitl14.pth)" in lines["vlep"]
-    assert "missing: no annotation file (STAR_{split}.json" in lines["star"] and "no folder" in lines["tvqa"]
+    head, *rest = capsys.readouterr().out.splitlines()
+    lines = {line.split()[0]: line for line in rest}
+    assert ": 1 of " in head and "found: val (clipvitl14.pth)" in lines["vlep"]
+    assert "missing: no annotation file" in lines["star"] and "(STAR_{split}.json, {split}.json)" in lines["star"]
+    assert "no folder" in lines["tvqa"] and "(tvqa_{split}.jsonl" in lines["tvqa"]
+
+
+def test_the_folders_are_those_of_the_configs(repository: Path) -> None:
+    for path in (repository / "configs/datasets").glob("*.yaml"):
+        root = next(line.split("root:")[1].strip() for line in path.read_text().splitlines() if "root:" in line)
+        if root.startswith("${paths.data_root}/"):
+            assert root.removeprefix("${paths.data_root}/") == FOLDERS.get(path.stem, path.stem), path
 
 
 def test_gifs_become_mp4(tmp_path: Path, repository: Path) -> None:

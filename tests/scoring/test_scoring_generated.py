@@ -51,6 +51,7 @@ OPTIONS = ("a man", "the dog", "two", "(A)", "none of the above")
     [
         *(("(B)", 1), ("B.", 1), ("b", 1), ("(C) two", 2), ("C) whatever", 2), ("A", 0), ("B: the dog", 1)),
         *(("the dog", 1), ("The dog.", 1), ("a man", 0), ("A man", 0), ("none of the above", 4)),
+        *(("(A)", 0), ("(D) (A)", 3)),  # the letter before the text, though (A) is the fourth option's
         *(("", None), ("(", None), ("a woman", None), ("I think (B)", None), ("(F)", None), ("dog", None)),
     ],
 )

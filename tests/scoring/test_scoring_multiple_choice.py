@@ -107,3 +107,10 @@ def test_wilson():
     assert math.isclose(wilson(3, 7)[0], 1 - wilson(4, 7)[1])
     with pytest.raises(ValueError, match="not between"):
         wilson(3, 2)
+
+
+def test_equal_options_are_graded_by_place():
+    twice = Sample(uid="a", dataset="d", split="val", task="mc_qa", options=("x", "x", "y"), answer_idx=1)
+    info = DatasetInfo(name="d", task="mc_qa")
+    found = [multiple_choice_metrics([Record(uid="a", pred_idx=n)], [twice], info)["accuracy"] for n in range(3)]
+    assert found == [0.0, 1.0, 0.0], "the same text at another place is not the answer"

@@ -103,7 +103,10 @@ def download(place: Place, root: Path) -> None:
         snapshot_download(place.hub, local_dir=root / place.name)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         first = str(error).splitlines()[0]
-        raise CheckpointError(f"{place.name}: {place.hub} cannot be fetched: {first}") from error
+        raise CheckpointError(
+            f"{place.name}: {place.hub} cannot be fetched: {first}. Is there a network, and have you accepted the "
+            f"licence there? Fetched elsewhere, it belongs at {root / place.name}"
+        ) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Released files keep their command line in "args"; nothing else than plain data may be in a file.
 ALLOWED = (argparse.Namespace,)
 
+SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+
 
 def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """The file's content on the CPU; a safetensors file becomes {"model": its tensors}.
@@ -24,6 +26,10 @@ def read_checkpoint(path: Path | str) -> dict[str, Any]:
     CheckpointError: no such file, cut off, not a checkpoint, or it asks for code to be run.
     """
     path = Path(path)
+    if path.is_dir():
+        inside = sorted(one.name for one in path.iterdir() if one.suffix in SUFFIXES)
+        told = f"name one of its files: {', '.join(inside[:8])}" if inside else "there are no weights in it"
+        raise CheckpointError(f"{path} is a folder; {told}")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     if path.suffix == ".safetensors":
@@ -43,6 +49,8 @@ def safe_load(path: Path, *, map_location: str = "cpu", mmap: bool = False) -> d
         raise CheckpointError(_refused(path, str(error))) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
         # A damaged file can fail anywhere inside torch's reader; all of that means the same to the user.
+        if not _begins_like_one(path):
+            raise CheckpointError(_refused(path, "")) from error
         raise CheckpointError(f"{path} is damaged or cut off: {_first_line(error)}; fetch or save it again") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a dictionary of weights")
@@ -73,6 +81,15 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {_first_line(error)}") from error
+
+
+def _begins_like_one(path: Path) -> bool:
+    """Whether the first bytes are those of a zip archive or of a pickle."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    except OSError:
+        return True
 
 
 def _refused(path: Path, message: str) -> str:

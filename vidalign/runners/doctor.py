@@ -43,6 +43,7 @@ ENABLES = {
     "tiktoken": "LLaMA-3 tokenizers",
     "tensorboard": "run.tensorboard",
     "pycocoevalcap": "METEOR of captions (its Java program; 105 MB)",
+    "nltk": "WUPS of open-ended NExT-QA (its WordNet comes apart)",
 }
 DECODERS = {"decord": "decord", "torchcodec": "torchcodec.decoders", "pyav": "av"}
 

@@ -24,16 +24,18 @@ from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.registry import DATASETS
 from vidalign.runners.annotations import ReadSplit, parse_settings, read_annotations, table
 
-# Folder names of the official repositories, where they are not the benchmark's.
-_FOLDERS = {
-    "egoschema": ("egos",),
-    "mvbench": ("MVBench",),
-    "nextqa_oe": ("nextoe",),
-    "msrvtt_qa": ("MSRVTT-QA",),
-    "msvd_qa": ("MSVD-QA",),
-    "valley": ("video_panda/train",),
-    "videochatgpt_tune": ("video_panda/train",),
+# Folders below paths.data_root, where they are not called like the benchmark (configs/datasets/*.yaml name them).
+FOLDERS = {
+    **{"egoschema": "egos", "mvbench": "MVBench"},
+    **dict.fromkeys(("valley", "videochatgpt_tune"), "video_panda/train"),
 }
+# Questions about the developers' own videos, in their own folder.
+OF_OURS = ("clips", "clips_qa", "clip_captions", "clips_paragraphs")
+# Where the distributions and the systems' own data sets keep videos, frames and features.
+_MEDIA_FOLDERS = (
+    *("videos", "clips", "gifs", "frames", "features", "NExTVideo", "Charades_v1_480", "videos_3fps"),
+    *("vlep_ytb_clips", "frames_hq", "AnotherMissOh_images"),
+)
 
 
 def main(dataset: str, argv: Sequence[str] | None = None) -> int:
@@ -55,7 +57,7 @@ def prepare(dataset: str, given: argparse.Namespace) -> None:
         from vidalign.media.manifest import MANIFEST
         from vidalign.media.scan import scan
 
-        manifest = given.media / MANIFEST
+        manifest = given.manifest or given.media / MANIFEST
         report = scan(given.media, manifest=manifest, decoder=given.decoder, workers=given.workers, progress=False)
         print(media_table(read, given.media, {name: entry.status for name, entry in report.entries.items()}))
         print(f"manifest for the trainer: {manifest}")
@@ -83,32 +85,40 @@ def media_table(read: Iterable[ReadSplit], root: Path, statuses: dict[str, str])
 
 def benchmarks(data_root: Path) -> str:
     """Which benchmarks lie under `data_root`, one folder each: the splits found, and whether the videos are there."""
-    lines = [f"benchmarks under {data_root}"]
+    lines = []
     for name in DATASETS:
-        cls = DATASETS.load(name)
-        if issubclass(cls, AnnotationBuilder):
-            folder = next((data_root / one for one in _FOLDERS.get(name, ()) if (data_root / one).is_dir()), None)
-            lines.append(f"  {name:<22}{_state(cls, folder or data_root / name)}")
-    return "\n".join(lines)
+        if issubclass(DATASETS.load(name), AnnotationBuilder) and name not in OF_OURS:
+            lines.append(f"  {name:<22}{_state(name, data_root / FOLDERS.get(name, name))}")
+    found = sum("found: " in line for line in lines)
+    head = f"benchmarks under {data_root}: {found} of {len(lines)} found"
+    return "\n".join([head, *lines, "What a benchmark needs and where its files belong: configs/datasets/NAME.yaml"])
 
 
-def _state(cls: type[AnnotationBuilder], root: Path) -> str:
+def _state(name: str, root: Path) -> str:
+    cls = DATASETS.load(name)
+    wanted = f"({', '.join(cls.patterns[:3])}{', ...' if len(cls.patterns) > 3 else ''})"
     if not root.is_dir():
-        return f"missing: no folder {root}"
+        return f"missing: no folder {root} {wanted}"
     try:
         found = cls.find(root)
     except DataError as error:
         return f"unreadable: {error}"
     if not found:
-        return f"missing: no annotation file ({', '.join(cls.patterns)})"
+        return f"missing: no annotation file in {root} {wanted}"
     splits: dict[str, list[str]] = {}
     for one in found:
         splits.setdefault("/".join(one.settings.values()), []).append(one.split)
     said = "; ".join(f"{kind + ': ' if kind else ''}{', '.join(names)}" for kind, names in splits.items())
-    folders = [name for name in ("videos", "clips", "gifs", "frames") if (root / name).is_dir()]
-    features = sorted(path.name for path in root.glob("clipvitl14*"))
-    media = ", ".join([f"{name}/" for name in folders] + features) or "neither videos nor features"
-    return f"found: {said} ({media})"
+    return f"found: {said} ({_media(name, root)})"
+
+
+def _media(name: str, root: Path) -> str:
+    """The folder of the videos and the feature files that are there."""
+    videos = DATASETS.load(name)(DATASETS.config(name)(root=str(root))).media_root
+    folders = {videos, *(root / one for one in _MEDIA_FOLDERS)} - {root}
+    there = [f"{folder.relative_to(root).as_posix()}/" for folder in sorted(folders) if folder.is_dir()]
+    there += sorted(path.name for pattern in ("clipvitl14*", "features.pkl") for path in root.glob(pattern))
+    return ", ".join(there) or "neither videos nor features"
 
 
 def _name(one: ReadSplit) -> str:
@@ -139,6 +149,7 @@ def _parser(dataset: str) -> argparse.ArgumentParser:
     parser.add_argument("--split", help="only this split; for a file of any name: what it is")
     parser.add_argument("--check", action="store_true", help="error where the number of rows is not the published one")
     parser.add_argument("--media", type=Path, metavar="VIDEOS", help="scan this folder of videos, write its manifest")
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="for --media: another place for the manifest")
     parser.add_argument("--decoder", default="decord", choices=("decord", "torchcodec", "pyav"), help="for --media")
     parser.add_argument("--workers", type=int, default=2, help="for --media: files examined at the same time")
     parser.add_argument(

@@ -35,16 +35,14 @@ def chosen_option(prediction: str, candidates: Sequence[str]) -> int | None:
     "(B)", "B.", "b) a man" name the second option; "a man" does not name the first: there "a" is a word.
     """
     said = prediction.strip()
+    if (found := _LETTER.match(said)) is not None:
+        index = ord(found[1].upper()) - ord("A")
+        # A bare letter before further words is a word ("a man"), unless it has a bracket or a mark.
+        alone = found[0].strip() != found[1] or not said[found.end() :].strip()
+        if alone and index < len(candidates):
+            return index
     whole = [index for index, text in enumerate(candidates) if _plain(text) == _plain(said)]
-    if _plain(said) and len(whole) == 1:
-        return whole[0]
-    found = _LETTER.match(said)
-    if found is None:
-        return None
-    index = ord(found[1].upper()) - ord("A")
-    # A bare letter before further words is a word ("a man"), unless it has a bracket or a mark.
-    alone = found[0].strip() != found[1] or not said[found.end() :].strip()
-    return index if alone and index < len(candidates) else None
+    return whole[0] if _plain(said) and len(whole) == 1 else None
 
 
 def mvbench_metrics(records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo) -> dict[str, float | int]:

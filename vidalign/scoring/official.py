@@ -51,7 +51,8 @@ def read_predictions(path: Path, samples: Sequence[Sample], *, dataset: str) -> 
                 raise DataError(f"{path}: prediction for {native!r}, which is not among the {len(natives)} samples")
             records.append(record)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"{path}: not the official prediction format of {dataset}: {error!r}") from error
+        wanted = (form.read.__doc__ or "").strip()
+        raise DataError(f"{path}: not the official prediction format of {dataset}: {wanted} ({error!r})") from error
     return records, "official"
 
 

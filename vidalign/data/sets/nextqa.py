@@ -128,6 +128,15 @@ class NextOE(NextQA):
             meta=row.rest(_OPEN_COLUMNS),
         )
 
+    def read(self, split: str) -> Iterable[Sample]:
+        """All questions; second references without a question are named."""
+        samples = list(super().read(split))
+        asked = {sample.uid for sample in samples}
+        given = [f"{video}_{qid}" for video, answers in self._more(split).items() for qid in answers]
+        lost = [native for native in given if self.uid(split, native) not in asked]
+        self.left_out += [f"add_reference_answer_{split}.json: {native} is no question" for native in lost]
+        return samples
+
     def _more(self, split: str) -> dict[str, dict[str, str]]:
         if split not in self._references:
             path = self.root / f"add_reference_answer_{split}.json"
