@@ -1,6 +1,6 @@
 """Media of one Sample as the model wants to see them (MediaSpec): feature rows or decoded frames.
 
-Runs inside loader workers; everything heavy is opened late and nothing decoded is kept between items.
+Runs inside loader workers; everything heavy is opened late, and nothing decoded is kept between items unless asked for.
 Span and subsampling rules: spec bovila, section 4.5 (official loaders of Flipped-VQA and BoViLA).
 """
 
@@ -17,6 +17,7 @@ from vidalign.common.rng import draw_seed, generator
 from vidalign.common.sample import Media, Sample
 from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
+from vidalign.media.kept_videos import KeptVideos
 from vidalign.media.long_video import clip_frames, clip_window
 from vidalign.media.manifest import Manifest
 from vidalign.media.pictures import PICTURE_SUFFIXES, PictureFolder, read_picture
@@ -58,7 +59,8 @@ class MediaLoader:
 
     feature_fps: rows per second of the feature file, unless a store of ours says it itself. media_root: folder of the
     video files. missing: "fail" (MediaError) or "zeros" (one zero row, as the official loaders do). manifest: what
-    `vidalign scan` found out about them. train: use the spec's random rules, with draws named by `seed`.
+    `vidalign scan` found out about them. keep_decoded_mb: whole videos held in memory (kept_videos.py). train: use the
+    spec's random rules, with draws named by `seed`.
     Wrong pairings of model and features raise DataError or ConfigError here, before the first Sample.
     """
 
@@ -72,10 +74,12 @@ class MediaLoader:
         decoder: str = "decord",
         missing: str = "fail",
         manifest: Manifest | None = None,
+        keep_decoded_mb: int = 0,
         train: bool = False,
         seed: int = 0,
     ) -> None:
         self.train, self.seed = train, seed
+        self._kept = KeptVideos(keep_decoded_mb)
         self.spec, self.features, self.media_root = spec, features, media_root
         self.decoder, self.missing, self.manifest = decoder, missing, manifest
         if spec.kind not in ("features", "frames", "none"):
@@ -205,7 +209,8 @@ class MediaLoader:
         path = resolve_video(self.media_root, sample.media)
         if path.suffix.lower() in PICTURE_SUFFIXES:
             return LoadedMedia(transform(image_px=spec.image_px)(read_picture(path)))
-        with open_known(path, decoder=self.decoder, manifest=self.manifest, square_px=spec.square_px) as video:
+        opener = partial(open_known, decoder=self.decoder, manifest=self.manifest, square_px=spec.square_px)
+        with self._kept.open(path, opener) as video:
             kept = frame_indices(rule, video.num_frames, spec.num_frames, fps=video.fps, span=sample.span, draw=draw)
             frames_THWC = video.frames(kept)
             fps, seconds = video.fps, video.num_frames / video.fps
@@ -230,9 +235,10 @@ class MediaLoader:
         share, blocks, seconds = spec.num_frames // len(chosen), [], 0.0
         if share * len(chosen) != spec.num_frames:
             raise MediaError(f"{spec.num_frames} frames cannot be shared by {len(chosen)} clips")
+        opener = partial(open_known, decoder=self.decoder, manifest=self.manifest)
         for part in chosen:
             path = resolve_video(self.media_root, Media(kind="video", video_id=part, path=part))
-            with open_known(path, decoder=self.decoder, manifest=self.manifest) as video:
+            with self._kept.open(path, opener) as video:
                 blocks.append(video.frames(clip_frames(video.num_frames, share)))
                 seconds += video.num_frames / video.fps
         if len({block.shape[1:] for block in blocks}) > 1:

@@ -84,6 +84,24 @@ def both_directions(
     return metrics | {f"v2t_{name}": value for name, value in rank_metrics(videos, ties=ties).items()}
 
 
+def twin_choice(
+    text_ND: np.ndarray, video_KD: np.ndarray, right_N: np.ndarray, twin_N: np.ndarray, failed_N: np.ndarray
+) -> float:
+    """Share of the texts with a twin (twin_N >= 0: its video) that are nearer to their own video than to the twin's.
+
+    Equal scores count as wrong, and texts whose video could not be read.
+    """
+    asked = twin_N >= 0
+    own, other = (np.einsum("nd,nd->n", text_ND[asked], video_KD[video[asked]]) for video in (right_N, twin_N))
+    return float(((own > other) & ~failed_N[asked]).mean())
+
+
+def matched_share(clips_BMD: np.ndarray, sentences_BMD: np.ndarray) -> np.ndarray:
+    """(B,) share of each sample's M clips whose nearest of its own sentences is theirs."""
+    scores_BMM = clips_BMD @ sentences_BMD.transpose(0, 2, 1)
+    return (scores_BMM.argmax(axis=2) == np.arange(scores_BMM.shape[1])).mean(axis=1)
+
+
 def similarity(text_ND: np.ndarray, video_KD: np.ndarray) -> np.ndarray:
     """(N, K) dot products; of embeddings of length 1, cosines."""
     return text_ND @ video_KD.T
