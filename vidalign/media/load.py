@@ -23,6 +23,7 @@ from vidalign.media.manifest import Manifest
 from vidalign.media.pictures import PICTURE_SUFFIXES, PictureFolder, read_picture
 from vidalign.media.sampling import FRAME_RULES, frame_indices, index_rule, span_rows, zero_rows
 from vidalign.media.spec import MediaSpec
+from vidalign.media.tar_shards import is_member, open_member
 from vidalign.media.text_frames import fuse_captions
 from vidalign.media.transforms import transform_by_name
 from vidalign.media.video import VideoReader, open_video, require_decoder
@@ -250,8 +251,10 @@ class MediaLoader:
 def open_known(path: Path, *, decoder: str, manifest: Manifest | None, square_px: int | None = None) -> VideoReader:
     """`open_video` with what a scan knows: a file known to be bad fails at once, a changed one is tried in a child.
 
-    A folder counts as a video of the pictures in it.
+    A folder counts as a video of the pictures in it; a place in a tar shard (tar_shards.py) as the video there.
     """
+    if is_member(path):
+        return open_member(path, partial(open_video, decoder=decoder, square_px=square_px))
     if os.path.isdir(path):  # not Path.is_dir: a name that is too long or out of reach is told by open_video
         return PictureFolder(path)
     in_child = manifest.check(path, decoder=decoder) if manifest is not None else None
@@ -265,7 +268,7 @@ def resolve_video(media_root: Path | None, media: Media) -> Path:
     """
     root = Path(media_root) if media_root is not None else Path()
     path = root / (media.path or media.video_id)
-    if _exists(path):
+    if is_member(path) or _exists(path):
         return path
     stem = path.name.removesuffix(path.suffix) if path.suffix in VIDEO_SUFFIXES else path.name
     tries = (path.with_name(stem + suffix) for suffix in VIDEO_SUFFIXES)
