@@ -249,6 +249,11 @@ DATASETS = Registry(
             "vidalign.data.shapes.config:ShapesConfig",
             "drawn videos of coloured shapes, made on first use; no download",
         ),
+        "shapes_paragraphs": Entry(
+            "vidalign.data.shapes.paragraph_sets:ShapesParagraphs",
+            "vidalign.data.shapes.config:ShapesParagraphsConfig",
+            "drawn videos of four moments with their paragraphs; every one has a twin in another order",
+        ),
         "shapes_text": Entry(
             "vidalign.data.shapes.text_videos:ShapesText",
             "vidalign.data.shapes.config:ShapesTextConfig",

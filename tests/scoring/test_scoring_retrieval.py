@@ -7,7 +7,7 @@ from vidalign.common.record import Record
 from vidalign.common.sample import Media, Sample
 from vidalign.scoring.classification import classification_metrics, over_seeds, regression_metrics
 from vidalign.scoring.embeddings import EmbeddingFile
-from vidalign.scoring.retrieval import both_directions, rank_metrics, ranks_of
+from vidalign.scoring.retrieval import both_directions, matched_share, rank_metrics, ranks_of, twin_choice
 from vidalign.tasks.config import RetrievalConfig
 from vidalign.tasks.retrieval import Retrieval
 
@@ -47,6 +47,23 @@ def test_failed_videos_rank_last_and_are_no_candidates():
     video = np.eye(3)
     metrics = both_directions(video, video, np.arange(3), failed_N=np.array([False, False, True]))
     assert np.isclose(metrics["R@1"], 2 / 3) and np.isclose(metrics["MeanR"], (1 + 1 + 3) / 3)
+
+
+def test_twin_choice_asks_only_texts_with_a_twin_and_counts_ties_and_failures_as_wrong():
+    text = np.array([[1.0, 0], [0, 1], [1, 1], [1, 0]])
+    video = np.array([[1.0, 0], [0, 1], [1, 1], [0, 0]])
+    right, twin = np.arange(4), np.array([1, 0, -1, 1])
+    failed = np.zeros(4, bool)
+    assert np.isclose(twin_choice(text, video, right, twin, failed), 2 / 3)  # the last one is a tie
+    failed[0] = True
+    assert np.isclose(twin_choice(text, video, right, twin, failed), 1 / 3)
+
+
+def test_matched_share_of_clips_and_their_sentences():
+    own = np.eye(4)[None].repeat(2, axis=0)
+    crossed = own[:, [0, 2, 1, 3]]
+    assert matched_share(own, own).tolist() == [1.0, 1.0]
+    assert matched_share(np.concatenate([own[:1], crossed[:1]]), own).tolist() == [1.0, 0.5]
 
 
 def sample(uid, video, label):

@@ -94,8 +94,9 @@ class RunConfig:
     find_unused_parameters: bool = option(False, "DDP: some trained parameters get no gradient in some steps")
     sampler: str = option(
         "shuffle",
-        "shuffle, or length_grouped: batches of texts of similar length, videos apart (LLaVA)",
-        choices=("shuffle", "length_grouped"),
+        "shuffle; length_grouped: batches of texts of similar length, videos apart (LLaVA); grouped: samples that the "
+        "dataset declares to belong together (meta group) stay in one batch",
+        choices=("shuffle", "length_grouped", "grouped"),
     )
     num_workers: int = option(2, "loader processes per GPU", low=0)
     eval_every_epochs: int = option(1, "evaluate after every so many epochs; 0: only at the end", low=0)

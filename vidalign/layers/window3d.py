@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 Size3 = tuple[int, int, int]
 MASKED = -100.0  # Kept: not -inf, so pairs across a cut keep a little weight. [window_attention]
@@ -143,10 +144,46 @@ def permute_tokens(x_BLC: Tensor, order_L: Tensor, inverse_L: Tensor) -> Tensor:
     return _Permute.apply(x_BLC, order_L, inverse_L)
 
 
+class _BiasedAttention(torch.autograd.Function):
+    """qkv (W, N, 3C) -> (W, N, C): softmax(q @ k.T / sqrt(K) + bias) @ v, with a gradient for the bias.
+
+    bias: (H, N, N) or (nW, H, N, N). PyTorch's fused call has no kernel on a CPU that gives a bias its gradient; what
+    it does instead passes over the scores several times more. Here a pass is a matrix product or the softmax.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, qkv_WNC: Tensor, bias: Tensor) -> Tensor:
+        heads, tokens = bias.shape[-3:-1]
+        rows = rearrange(qkv_WNC, "w n (three h k) -> three (w h) n k", three=3, h=heads).contiguous()
+        q, k, v = rows.unbind(0)
+        ctx.scale, ctx.bias_shape = q.shape[-1] ** -0.5, bias.shape
+        scores = q.new_empty(len(q), tokens, tokens)
+        scores.view(-1, *bias.shape).copy_(bias)
+        weights = scores.baddbmm_(q, k.transpose(1, 2), alpha=ctx.scale).softmax(dim=-1)
+        ctx.save_for_backward(rows, weights)
+        return rearrange(weights @ v, "(w h) n k -> w n (h k)", h=heads)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_WNC: Tensor) -> tuple[Tensor, Tensor]:
+        rows, weights = ctx.saved_tensors
+        q, k, v = rows.unbind(0)
+        heads = ctx.bias_shape[-3]
+        grad = rearrange(grad_WNC, "w n (h k) -> (w h) n k", h=heads).contiguous()
+        grad_rows = torch.empty_like(rows)
+        torch.bmm(weights.transpose(1, 2), grad, out=grad_rows[2])
+        grad_scores = torch.ops.aten._softmax_backward_data(grad @ v.transpose(1, 2), weights, -1, weights.dtype)
+        for place, left, right in ((0, grad_scores, k), (1, grad_scores.transpose(1, 2), q)):
+            torch.baddbmm(grad_rows[place], left, right, beta=0, alpha=ctx.scale, out=grad_rows[place])
+        grad_bias = grad_scores.view(-1, *ctx.bias_shape).sum(dim=0)
+        return rearrange(grad_rows, "three (w h) n k -> w n (three h k)", h=heads), grad_bias
+
+
 class WindowAttention(nn.Module):
     """(W, N, C) -> (W, N, C): attention inside each window, with a learned bias per offset in time, height and width.
 
-    exact: the official order of operations with materialised scores; otherwise one fused call.
+    exact: the official order of operations with materialised scores; otherwise one fused call where there is one that
+    gives the bias its gradient, else plain products with as few passes over the scores as possible.
     """
 
     def __init__(self, dim: int, *, window: Size3, heads: int, exact: bool = False) -> None:
@@ -170,7 +207,12 @@ class WindowAttention(nn.Module):
 
     def forward(self, x_WNC: Tensor, mask: Tensor | None = None) -> Tensor:
         """mask: (nW, N, N), added to the scores of each sample's nW windows."""
-        qkv = rearrange(self.qkv(x_WNC), "w n (three h k) -> three w h n k", three=3, h=self.heads)
+        qkv_WNC = self.qkv(x_WNC)
+        trains_on_cpu = qkv_WNC.device.type == "cpu" and qkv_WNC.dtype == torch.float32 and torch.is_grad_enabled()
+        if trains_on_cpu and not self.exact:
+            bias = self.bias(x_WNC.shape[1])
+            return self.proj(_BiasedAttention.apply(qkv_WNC, bias if mask is None else bias + mask[:, None]))
+        qkv = rearrange(qkv_WNC, "w n (three h k) -> three w h n k", three=3, h=self.heads)
         attend = self._exact if self.exact else self._fused
         out_WHNK = attend(*qkv.unbind(0), mask)
         return self.proj(rearrange(out_WHNK, "w h n k -> w n (h k)"))

@@ -1,6 +1,6 @@
 """Media of one Sample as the model wants to see them (MediaSpec): feature rows or decoded frames.
 
-Runs inside loader workers; everything heavy is opened late and nothing decoded is kept between items.
+Runs inside loader workers; everything heavy is opened late, and nothing decoded is kept between items unless asked for.
 Span and subsampling rules: spec bovila, section 4.5 (official loaders of Flipped-VQA and BoViLA).
 """
 
@@ -17,11 +17,13 @@ from vidalign.common.rng import draw_seed, generator
 from vidalign.common.sample import Media, Sample
 from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
+from vidalign.media.kept_videos import KeptVideos
 from vidalign.media.long_video import clip_frames, clip_window
 from vidalign.media.manifest import Manifest
 from vidalign.media.pictures import PICTURE_SUFFIXES, PictureFolder, read_picture
 from vidalign.media.sampling import FRAME_RULES, frame_indices, index_rule, span_rows, zero_rows
 from vidalign.media.spec import MediaSpec
+from vidalign.media.tar_shards import is_member, open_member
 from vidalign.media.text_frames import fuse_captions
 from vidalign.media.transforms import transform_by_name
 from vidalign.media.video import VideoReader, open_video, require_decoder
@@ -58,7 +60,8 @@ class MediaLoader:
 
     feature_fps: rows per second of the feature file, unless a store of ours says it itself. media_root: folder of the
     video files. missing: "fail" (MediaError) or "zeros" (one zero row, as the official loaders do). manifest: what
-    `vidalign scan` found out about them. train: use the spec's random rules, with draws named by `seed`.
+    `vidalign scan` found out about them. keep_decoded_mb: whole videos held in memory (kept_videos.py). train: use the
+    spec's random rules, with draws named by `seed`.
     Wrong pairings of model and features raise DataError or ConfigError here, before the first Sample.
     """
 
@@ -72,10 +75,12 @@ class MediaLoader:
         decoder: str = "decord",
         missing: str = "fail",
         manifest: Manifest | None = None,
+        keep_decoded_mb: int = 0,
         train: bool = False,
         seed: int = 0,
     ) -> None:
         self.train, self.seed = train, seed
+        self._kept = KeptVideos(keep_decoded_mb)
         self.spec, self.features, self.media_root = spec, features, media_root
         self.decoder, self.missing, self.manifest = decoder, missing, manifest
         if spec.kind not in ("features", "frames", "none"):
@@ -205,7 +210,8 @@ class MediaLoader:
         path = resolve_video(self.media_root, sample.media)
         if path.suffix.lower() in PICTURE_SUFFIXES:
             return LoadedMedia(transform(image_px=spec.image_px)(read_picture(path)))
-        with open_known(path, decoder=self.decoder, manifest=self.manifest, square_px=spec.square_px) as video:
+        opener = partial(open_known, decoder=self.decoder, manifest=self.manifest, square_px=spec.square_px)
+        with self._kept.open(path, opener) as video:
             kept = frame_indices(rule, video.num_frames, spec.num_frames, fps=video.fps, span=sample.span, draw=draw)
             frames_THWC = video.frames(kept)
             fps, seconds = video.fps, video.num_frames / video.fps
@@ -230,9 +236,10 @@ class MediaLoader:
         share, blocks, seconds = spec.num_frames // len(chosen), [], 0.0
         if share * len(chosen) != spec.num_frames:
             raise MediaError(f"{spec.num_frames} frames cannot be shared by {len(chosen)} clips")
+        opener = partial(open_known, decoder=self.decoder, manifest=self.manifest)
         for part in chosen:
             path = resolve_video(self.media_root, Media(kind="video", video_id=part, path=part))
-            with open_known(path, decoder=self.decoder, manifest=self.manifest) as video:
+            with self._kept.open(path, opener) as video:
                 blocks.append(video.frames(clip_frames(video.num_frames, share)))
                 seconds += video.num_frames / video.fps
         if len({block.shape[1:] for block in blocks}) > 1:
@@ -244,8 +251,10 @@ class MediaLoader:
 def open_known(path: Path, *, decoder: str, manifest: Manifest | None, square_px: int | None = None) -> VideoReader:
     """`open_video` with what a scan knows: a file known to be bad fails at once, a changed one is tried in a child.
 
-    A folder counts as a video of the pictures in it.
+    A folder counts as a video of the pictures in it; a place in a tar shard (tar_shards.py) as the video there.
     """
+    if is_member(path):
+        return open_member(path, partial(open_video, decoder=decoder, square_px=square_px))
     if os.path.isdir(path):  # not Path.is_dir: a name that is too long or out of reach is told by open_video
         return PictureFolder(path)
     in_child = manifest.check(path, decoder=decoder) if manifest is not None else None
@@ -260,7 +269,7 @@ def resolve_video(media_root: Path | None, media: Media) -> Path:
     """
     root = Path(media_root) if media_root is not None else Path()
     path = root / (media.path or media.video_id)
-    if _exists(path):
+    if is_member(path) or _exists(path):
         return path
     stem = path.name.removesuffix(path.suffix) if path.suffix in VIDEO_SUFFIXES else path.name
     stems = dict.fromkeys((stem, stem.replace(":", "_")))

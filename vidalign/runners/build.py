@@ -16,6 +16,7 @@ from vidalign.common import dist
 from vidalign.common.errors import CheckpointError, ConfigError
 from vidalign.config.schema import ScheduleConfig
 from vidalign.data.dataset import SampleDataset, repeated_share
+from vidalign.data.group_sampler import GroupSampler, group_of
 from vidalign.data.length_sampler import LengthGroupedSampler, signed_length
 from vidalign.data.loader import Loader, make_loader
 from vidalign.data.sampler import EvalSampler, TrainSampler
@@ -170,6 +171,7 @@ class DataRoom:
             media_root=builder.media_root,
             decoder=config.decoder,
             missing=config.missing_features,
+            keep_decoded_mb=config.keep_decoded_mb,
             manifest=_manifest(builder) if spec.kind == "frames" else None,
             train=train,
             seed=self.experiment.run.seed,
@@ -196,6 +198,9 @@ class DataRoom:
         if run.sampler == "length_grouped":
             lengths = [signed_length(sample) for part in parts for sample in part.samples]
             return self._loader(joint, LengthGroupedSampler(lengths, **shared))
+        if run.sampler == "grouped":
+            groups = [group_of(sample) for part in parts for sample in part.samples]
+            return self._loader(joint, GroupSampler(groups, **shared))
         return self._loader(joint, TrainSampler(len(joint), **shared))
 
     def eval_sets(self) -> list[EvalSet]:

@@ -74,12 +74,20 @@ def retrieval_metrics(
 ) -> dict[str, float | int | str]:
     """`both_directions` of the samples' embeddings `text`, `video` and `right`.
 
-    Texts whose video could not be read, for them or for the first text of that video, rank last.
+    Texts whose video could not be read, for them or for the first text of that video, rank last. twin_choice where
+    samples name a twin (meta twin: the video with the same moments in another order), clip_sentence_match where records
+    tell the share (pred_value); failed ones count as wrong in both.
     """
     by_uid, right = exactly_one_each(records, samples), tables["right"]
     failed = np.array([by_uid[sample.uid].status == "failed" for sample in samples])
     failed |= ~tables["video"].any(axis=1)[right]
     metrics = both_directions(tables["text"], tables["video"], right, failed_N=failed, ties=ties, block=block)
+    row_of = {sample.media.video_id: row for sample, row in zip(samples, right.tolist(), strict=True) if sample.media}
+    twins = np.array([row_of.get(sample.meta.get("twin"), -1) for sample in samples])
+    if (twins >= 0).any():
+        metrics["twin_choice"] = twin_choice(tables["text"], tables["video"], right, twins, failed)
+    if any(record.pred_value is not None for record in records):
+        metrics["clip_sentence_match"] = float(np.mean([record.pred_value or 0.0 for record in records]))
     return {**metrics, "tie_rule": ties, "samples": len(samples), "failed": int(failed.sum())}
 
 
@@ -122,6 +130,24 @@ def both_directions(
             metrics |= {f"{rule}_{name}": value for name, value in rank_metrics(texts, ties=rule).items()}
     videos = _best_texts(text_ND, video_KD, right_N, failed, usable, block)
     return metrics | {f"v2t_{name}": value for name, value in rank_metrics(videos, ties=ties).items()}
+
+
+def twin_choice(
+    text_ND: np.ndarray, video_KD: np.ndarray, right_N: np.ndarray, twin_N: np.ndarray, failed_N: np.ndarray
+) -> float:
+    """Share of the texts with a twin (twin_N >= 0: its video) that are nearer to their own video than to the twin's.
+
+    Equal scores count as wrong, and texts whose video could not be read.
+    """
+    asked = twin_N >= 0
+    own, other = (np.einsum("nd,nd->n", text_ND[asked], video_KD[video[asked]]) for video in (right_N, twin_N))
+    return float(((own > other) & ~failed_N[asked]).mean())
+
+
+def matched_share(clips_BMD: np.ndarray, sentences_BMD: np.ndarray) -> np.ndarray:
+    """(B,) share of each sample's M clips whose nearest of its own sentences is theirs."""
+    scores_BMM = clips_BMD @ sentences_BMD.transpose(0, 2, 1)
+    return (scores_BMM.argmax(axis=2) == np.arange(scores_BMM.shape[1])).mean(axis=1)
 
 
 def similarity(text_ND: np.ndarray, video_KD: np.ndarray) -> np.ndarray:

@@ -75,6 +75,9 @@ class RetrievalConfig:
         choices=("official", "index", "strict"),
     )
     block: int = option(1024, "queries that are compared with all candidates at a time", low=1)
+    match_clips: bool = option(
+        False, "also how often a clip's nearest sentence of its paragraph is its own (models with embed_clips)"
+    )
 
 
 @dataclass

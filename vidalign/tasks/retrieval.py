@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from vidalign.common.errors import ConfigError
 from vidalign.common.record import Record
 from vidalign.scoring.embeddings import EmbeddingFile
-from vidalign.scoring.retrieval import retrieval_metrics
+from vidalign.scoring.retrieval import matched_share, retrieval_metrics
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,14 +44,27 @@ class Retrieval:
             embedded = _rows(model.embed_video({**batch, "video": batch["video"][places]}))
             videos = dict(zip((batch["video_id"][place] for place in places), embedded, strict=True))
         file.write(texts, videos)
-        return [Record(uid=uid, embedding_row=file.text_row[uid]) for uid in batch["uid"]]
+        matched = self._matched(model, batch) if self.config.match_clips else [None] * len(batch["uid"])
+        return [
+            Record(uid=uid, embedding_row=file.text_row[uid], pred_value=share)
+            for uid, share in zip(batch["uid"], matched, strict=True)
+        ]
+
+    def _matched(self, model: nn.Module, batch: dict[str, Any]) -> list[float]:
+        if not hasattr(model, "embed_clips"):
+            raise ConfigError(
+                f"task.match_clips: {type(model).__name__} has no features of clips (embed_clips); write false"
+            )
+        return matched_share(*map(_rows, model.embed_clips(batch))).tolist()
 
     def metrics(
         self, records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo
     ) -> dict[str, float | int | str]:
         """R@1/5/10/50, MedR and MeanR of both directions, the share of texts with ties, and the rule for them.
 
-        Texts whose video could not be read, for them or for the first text of that video, rank last.
+        Texts whose video could not be read, for them or for the first text of that video, rank last. twin_choice where
+        samples name a twin (meta twin: the video with the same moments in another order); clip_sentence_match with
+        task.match_clips. Failed ones count as wrong.
         """
         assert self._file is not None, "begin() comes before metrics()"
         tables = self._file.close()

@@ -49,6 +49,9 @@ class DatasetConfig:
         None, "file written by `vidalign scan`, relative to root; null: the one beside the videos, if there is one"
     )
     decoder: str = option("decord", "video decoder (decord: as published)", choices=("decord", "torchcodec", "pyav"))
+    keep_decoded_mb: int = option(
+        0, "hold whole decoded videos in each loader process, up to so many MB (small videos, many epochs)", low=0
+    )
     subtitles: bool = option(False, "put the dialogue into the prompt (benchmarks that have one)")
     official_order: bool = option(False, "How2QA: keep the file's option order (the true option is always first there)")
     missing_features: str = option(

@@ -1,15 +1,15 @@
 """LF-VILA-8M: runs of clips that follow one another, each with its speech (specification lf_vila, section 7).
 
 A record is a list of {clip_id, text} in time order. Three stores of records are read: JSON Lines, LMDB (`<split>_db`,
-key str(index)) and tar shards (`<split>-*.tar`, one `.json` per record). A line of HD-VILA's metadata, {video_id, url,
-clip [{clip_id, span ["hh:mm:ss.mmm", ...]}]}, is read as the clips of its video; `data_prep/lfvila8m.py` makes records.
+key str(index)) and tar shards (`<split>-*.tar`, one `.json` per record and, if wanted, its clips beside it). A line of
+HD-VILA's metadata, {video_id, url, clip [{clip_id, span ["hh:mm:ss.mmm", ...]}]}, is read as the clips of its video;
+`data_prep/lfvila8m.py` makes records.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from vidalign.common.sample import DatasetInfo, Media, Sample
 from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.data.sets.files import FoundFile
 from vidalign.data.sets.rows import Row, told_as_data_error
+from vidalign.media.tar_shards import members, read_member
 
 
 class LFVila8M(AnnotationBuilder):
@@ -47,7 +48,7 @@ class LFVila8M(AnnotationBuilder):
         if (self.root / f"{split}_db").exists():
             return _rows(self.root / f"{split}_db", lmdb_records(self.root / f"{split}_db"))
         if shards:
-            return (row for shard in shards for row in _rows(shard, tar_records(shard)))
+            return (row for shard in shards for row in _shard_rows(shard))
         path = self.file(f"{split}.jsonl")
         return _rows(path, jsonl_records(path))
 
@@ -64,12 +65,13 @@ class LFVila8M(AnnotationBuilder):
             raise row.error("clips", f"{len(clips)} clips; a record has four or more that follow one another")
         names = [row.as_text("clips", one["clip_id"]) for one in clips]
         video = names[0].split(".")[0]
+        places = row.values.get("places") or [f"{video}/{name}" for name in names]
         return Sample(
             uid=self.uid(split, names[0]),
             dataset=self.info.name,
             split=split,
             task="retrieval",
-            media=Media(kind="clips", video_id=names[0], parts=tuple(f"{video}/{name}" for name in names)),
+            media=Media(kind="clips", video_id=names[0], parts=tuple(places)),
             texts=tuple(row.as_text("clips", one["text"]) for one in clips),
             meta={"row": row.index},
         )
@@ -106,6 +108,13 @@ def _seconds(row: Row, span: object) -> tuple[float, float]:
 def _rows(path: Path, records: Iterable[Any]) -> Iterator[Row]:
     for index, clips in enumerate(records):
         yield Row(path, f"record {index}", index, {"clips": clips})
+
+
+def _shard_rows(shard: Path) -> Iterator[Row]:
+    for index, (clips, inside) in enumerate(tar_records(shard)):
+        # A path in a shard is absolute: shards lie beside the records, not under the videos.
+        places = None if inside is None else [str(shard.parent.resolve() / one) for one in inside]
+        yield Row(shard, f"record {index}", index, {"clips": clips, "places": places})
 
 
 def jsonl_records(path: Path) -> Iterator[Any]:
@@ -145,12 +154,30 @@ def lmdb_records(path: Path) -> Iterator[Any]:
         raise DataError(f"{path}: cannot be read as LMDB: {error}") from error
 
 
-def tar_records(path: Path) -> Iterator[Any]:
-    """Records of one shard, in its order."""
-    try:
-        with tarfile.open(path) as shard:
-            for member in shard:
-                if member.isfile() and member.name.endswith(".json"):
-                    yield json.loads(shard.extractfile(member).read())
-    except (tarfile.TarError, json.JSONDecodeError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as a shard of records: {error}") from error
+def tar_records(path: Path) -> Iterator[tuple[Any, list[str] | None]]:
+    """(record, places of its clips in the shard or None) of one shard, in its order.
+
+    webdataset's layout: `<key>.json` is a record; its clips, where they are in the shard, are `<key>.0.mp4`,
+    `<key>.1.mp4` ... in the record's order.
+    """
+    records: dict[str, Any] = {}
+    videos: dict[str, dict[int, str]] = {}
+    for member in members(path):
+        folder, _, base = member.name.rpartition("/")
+        key, _, rest = base.partition(".")
+        key = f"{folder}/{key}"
+        if rest == "json":
+            try:
+                records[key] = json.loads(read_member(path.parent / member.path(path.name)))
+            except ValueError as error:
+                raise DataError(f"{path}: {member.name} is not JSON: {error}") from error
+        elif rest.split(".")[0].isdigit():
+            videos.setdefault(key, {})[int(rest.split(".")[0])] = member.path(path.name)
+    for key, record in records.items():
+        own = videos.get(key)
+        if own is not None and isinstance(record, list) and sorted(own) != list(range(len(record))):
+            raise DataError(
+                f"{path}: record {key} has {len(record)} clips, its videos in the shard are numbered "
+                f"{', '.join(map(str, sorted(own)))}; pack the shard again"
+            )
+        yield record, None if own is None else [own[number] for number in sorted(own)]

@@ -40,3 +40,23 @@ class ShapesTextConfig(DatasetConfig):
     seed: int = option(0, "names the clips, as datasets.shapes.seed", low=0)
     num_train: int = option(6000, "textual videos to train on", low=1)
     num_test: int = option(400, "clips of shapes/test whose questions are asked about captions", low=1)
+
+
+@dataclass
+class ShapesParagraphsConfig(DatasetConfig):
+    """`shapes_paragraphs`: drawn on first use into `root`; nothing has to be there before."""
+
+    root: str = option("cache/shapes_paragraphs", "folder that the videos are written to")
+    seed: int = option(0, "names the drawn clips", low=0)
+    num_train: int = option(2500, "pairs of twins to train on", low=1)
+    num_test: int = option(50, "pairs of twins to test on", low=1)
+    ask: str = option(
+        "paragraphs",
+        "what is asked: paragraphs for retrieval, or order, what is seen first, second, third and last",
+        choices=("paragraphs", "order"),
+    )
+    workers: int = option(2, "processes that draw", low=1)
+
+    def missing_files(self) -> list[tuple[str, str]]:
+        """Nothing can be missing: everything is drawn."""
+        return []

@@ -38,16 +38,25 @@ def make_clips(seed: int, split: str, count: int, kinds: Sequence[str] | None = 
 
 
 def draw_missing(
-    clips: Iterable[Clip], folder: Path, *, blind: str | None = None, workers: int = 2, progress: bool = True
+    clips: Iterable[Clip],
+    folder: Path,
+    *,
+    blind: str | None = None,
+    kept: Sequence[int] | None = None,
+    workers: int = 2,
+    progress: bool = True,
 ) -> int:
-    """Write the clips that are not in `folder` yet as `<clip_id>.mp4`; returns how many were written."""
+    """Write the clips that are not in `folder` yet as `<clip_id>.mp4`; returns how many were written.
+
+    kept: the frames that are written, spread evenly (at a rate that keeps the length); null: all.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     there = {path.name for path in folder.glob("*.mp4")}
     todo = [clip for clip in clips if f"{clip.clip_id}.mp4" not in there]
     if not todo:
         return 0
-    job = partial(_write, folder=folder, blind=blind)
-    if blind == "blank":
+    job = partial(_write, folder=folder, blind=blind, kept=kept)
+    if blind == "blank" and len({len(clip.frames) for clip in todo}) == 1:
         # All of them show the same: one is encoded, the others are copies.
         job(todo[0])
         job = partial(_copy, source=folder / f"{todo[0].clip_id}.mp4", folder=folder)
@@ -70,8 +79,11 @@ def pictures(clip: Clip, blind: str | None = None) -> np.ndarray:
     return video
 
 
-def _write(clip: Clip, *, folder: Path, blind: str | None) -> None:
-    write_mp4(folder / f"{clip.clip_id}.mp4", pictures(clip, blind), fps=FPS)
+def _write(clip: Clip, *, folder: Path, blind: str | None, kept: Sequence[int] | None) -> None:
+    video, fps = pictures(clip, blind), FPS
+    if kept is not None:
+        video, fps = video[list(kept)], round(FPS * len(kept) / NUM_FRAMES)
+    write_mp4(folder / f"{clip.clip_id}.mp4", video, fps=fps)
 
 
 def _copy(clip: Clip, *, source: Path, folder: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vidalign.common.rng import draw_seed
 from vidalign.common.sample import Media, Sample, Subtitle
+from vidalign.data.shapes.paragraphs import RANKS
 from vidalign.data.shapes.questions import questions_of
 from vidalign.data.shapes.world import FPS, NUM_FRAMES, SLOT_SECONDS, Clip
 
 DATASET = "shapes"
+PARAGRAPHS = "shapes_paragraphs"
 CLASSES = ("direction", "order", "count", "neighbours", "while", "hit", "vanish", "flash", "still")
 
 
@@ -123,13 +126,40 @@ def paragraphs(pair: tuple[Clip, Clip], split: str) -> list[Sample]:
             split,
             f"{clip.clip_id}_paragraph",
             "retrieval",
+            dataset=PARAGRAPHS,
             texts=tuple(clip.facts["sentences"]),
             text_spans=tuple(clip.facts["windows"]),
             answer=" ".join(clip.facts["sentences"]),
-            meta={"twin": other.clip_id},
+            meta={"twin": other.clip_id, "group": pair[0].clip_id},
         )
         for clip, other in (pair, pair[::-1])
     ]
+
+
+def order_questions(clip: Clip, split: str) -> list[Sample]:
+    """What is seen first, second, third, last? All four things are options: who knows no order has chance 0.25."""
+    import numpy as np
+
+    seen = clip.facts["sentences"]
+    samples = []
+    for place, rank in enumerate(RANKS):
+        rng = np.random.default_rng(draw_seed(0, place, f"{split}/{clip.clip_id}", "shapes order options"))
+        order = [int(i) for i in rng.permutation(len(seen))]
+        samples.append(
+            _sample(
+                clip,
+                split,
+                f"{clip.clip_id}_{rank}",
+                "mc_qa",
+                dataset=PARAGRAPHS,
+                question=f"what is seen {rank}",
+                options=tuple(seen[i] for i in order),
+                answer_idx=order.index(place),
+                answer=seen[place],
+                qtype=rank,
+            )
+        )
+    return samples
 
 
 def sentence(clip: Clip) -> str:
@@ -165,7 +195,7 @@ TASKS: dict[str, Callable[[Clip, str], list[Sample]]] = {
 }
 
 
-def _sample(clip: Clip, split: str, native: str, task: str, **values: Any) -> Sample:
+def _sample(clip: Clip, split: str, native: str, task: str, *, dataset: str = DATASET, **values: Any) -> Sample:
     media = Media(
         kind="video",
         video_id=clip.clip_id,
@@ -173,7 +203,7 @@ def _sample(clip: Clip, split: str, native: str, task: str, **values: Any) -> Sa
         fps=float(FPS),
         duration_seconds=NUM_FRAMES / FPS,
     )
-    return Sample(uid=f"{DATASET}/{split}/{native}", dataset=DATASET, split=split, task=task, media=media, **values)
+    return Sample(uid=f"{dataset}/{split}/{native}", dataset=dataset, split=split, task=task, media=media, **values)
 
 
 def _fields(sample: Sample) -> dict[str, Any]:

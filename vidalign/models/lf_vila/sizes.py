@@ -52,4 +52,28 @@ SIZES: dict[str, dict[str, Any]] = {
         "local_layers": 2,
         "stage1_layers": 4,
     },
+    # For the drawn paragraphs alone (configs/lf_vila/shapes_paragraphs_*.yaml): trained on a CPU in minutes.
+    "shapes": {
+        "num_frames": 8,
+        "image_hw": (32, 48),
+        "video": {
+            "patch_size": (1, 8, 8),
+            "embed_dim": 32,
+            "depths": (1, 1, 1, 1),
+            "downsample_stages": (1,),
+            "stages": (0, 0, 1, 1),
+            "num_heads": (2, 2, 4, 4),
+            "window_size": ((2, 2, 3), (2, 4, 6), (4, 2, 3), (8, 2, 3)),
+            "local_window": 2,
+        },
+        "bert": {
+            "hidden_size": 64,
+            "num_attention_heads": 4,
+            "intermediate_size": 256,
+            "num_hidden_layers": 5,
+            "vocab_size": 128,
+        },
+        "local_layers": 1,
+        "stage1_layers": 3,
+    },
 }
