@@ -35,6 +35,7 @@ WEIGHTS = {
 OF_OURS = ("clips_qa", "clip_captions", "clips_paragraphs", "clips")
 # Options that name what an earlier command of the same script has written.
 MADE_EARLIER = re.compile(r"(run\.checkpoint|model\.weights\.start|model\.start\.pretrained)=output/")
+_FEW_CLIPS = tuple(f"datasets.shapes.num_{split}=2" for split in ("train", "val", "test"))
 # Configs with folders or weights of their own.
 OTHERS = {
     "nextqa_shapes_eval.yaml": (
@@ -42,9 +43,10 @@ OTHERS = {
         "model.adapter.visual_start=null",
         *("datasets.nextqa.root=${paths.data_root}/nextqa", "datasets.nextqa.videos=null"),
     ),
+    **{f"shapes_{stage}.yaml": _FEW_CLIPS for stage in ("prealign", "pretrain", "finetune", "eval")},
     "shapes_train.yaml": (
         *("model.size=tiny", "model.llm.tokenizer=null", "model.adapter.visual_start=null"),
-        *(f"datasets.shapes.num_{split}=2" for split in ("train", "val", "test")),
+        *_FEW_CLIPS,
     ),
 }
 

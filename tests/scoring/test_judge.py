@@ -216,3 +216,60 @@ def test_the_closing_table_shows_scores_out_of_5_and_shares_as_percentages():
     metrics = {"accuracy_j": 0.5, "score_j": 3.25, "detail_j": 2.0, "unparsed_j": 1}
     shown = closing_table({"d/val": ([], metrics)})
     assert "50.00 %" in shown and "3.25 of 5" in shown and "2.00 of 5" in shown
+
+
+def test_a_local_chat_model_is_a_judge(tmp_path, monkeypatch):
+    folder = tmp_path / "tiny-judge"
+    write_chat_model(folder, ["{'pred':", "'yes',", "'score':", "4}"])
+    judge = JUDGES.load("local")(JudgeConfig(name="local", path=str(folder), store=str(tmp_path / "store")))
+    verdicts = judge.judge([item("1"), item("2", "a dog")])
+    assert judge.name == "tiny-judge" and [(one.correct, one.score) for one in verdicts] == [(True, 4.0)] * 2
+    kept = [json.loads(line) for line in (tmp_path / "store" / "tiny-judge.jsonl").read_text().splitlines()]
+    assert [(row["uid"], row["reply"], row["source"]) for row in kept] == [
+        ("1", "{'pred': 'yes', 'score': 4}", "tiny-judge"),
+        ("2", "{'pred': 'yes', 'score': 4}", "tiny-judge"),
+    ]
+    again = JUDGES.load("local")(JudgeConfig(name="local", path=str(folder), store=str(tmp_path / "store")))
+    monkeypatch.setattr("vidalign.backbones.chat_model.LocalChat.__call__", None)
+    assert again.judge([item("1")])[0].score == 4, "what was judged before is not asked again"
+
+
+def test_a_local_judges_unreadable_reply_is_asked_for_once(tmp_path):
+    folder = tmp_path / "chatty"
+    write_chat_model(folder, ["Sure!", "{'pred':", "'yes',", "'score':", "5}"])
+    config = JudgeConfig(name="local", path=str(folder), store=str(tmp_path / "store"), attempts=3)
+    [verdict] = JUDGES.load("local")(config).judge([item("1")])
+    assert not verdict.parsed and verdict.reply == "Sure! {'pred': 'yes', 'score': 5}"
+    assert len((tmp_path / "store" / "chatty.jsonl").read_text().splitlines()) == 1
+
+
+def write_chat_model(folder, reply):
+    """A LLaMA folder with a chat template that answers `reply`, a list of words, to everything.
+
+    Its layers add nothing, and the output matrix knows for every word which one follows it.
+    """
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = ["<unk>", "</s>", "assistant:", *reply]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="</s>")
+    fast.chat_template = (
+        "{% for message in messages %}{{ message.role }} {{ message.content }} {% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    fast.save_pretrained(folder)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    lm = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), eos_token_id=1, bos_token_id=None, **sizes))
+    chain = [2, *range(3, len(words)), 1]
+    with torch.no_grad():
+        for layer in lm.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        lm.model.embed_tokens.weight.copy_(torch.eye(len(words), 16))
+        lm.lm_head.weight.zero_()
+        for word, following in zip(chain, chain[1:], strict=False):
+            lm.lm_head.weight[following, word] = 1.0
+    lm.save_pretrained(folder)

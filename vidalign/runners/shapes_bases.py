@@ -44,6 +44,10 @@ class BaseSettings:
     look_up_steps: int = 450
     t5_steps: int = 1500
     vision_steps: int = 500
+    chat_clips: int = 6000
+    chat_steps: int = 1200
+    eve_steps: int = 500
+    teacher_steps: int = 1500
     gate: float = 0.80
 
 
@@ -205,6 +209,39 @@ def _make_vision(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[
     )
 
 
+def _make_chat(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    from vidalign.runners.shapes_chat import ChatMaker, ChatTrainer, chat_clips, said_rightly, train_chat_tokenizer
+    from vidalign.runners.shapes_text import base_clips
+
+    (folder / "chat").mkdir(parents=True, exist_ok=True)
+    maker = ChatMaker(train_chat_tokenizer(folder / "chat" / "tokenizer.model", base_clips(settings.seed, 600)))
+    trainer = ChatTrainer(maker, chat_clips(settings.seed, settings.chat_clips), seed=settings.seed)
+    trainer.train(steps=settings.chat_steps, on_step=on_step)
+    said = said_rightly(trainer.lm, maker, base_clips(settings.seed, 300, split="bases_val"))
+    require_gate(said, settings, option="--chat-steps")
+    trainer.lm.save_pretrained(folder / "chat")
+    return {"answers_from_text": said}
+
+
+def _make_eve(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    from vidalign.runners.shapes_eve import make_eve
+    from vidalign.runners.shapes_text import base_clips
+
+    seen = base_clips(settings.seed, settings.picture_clips)
+    unseen = base_clips(settings.seed, 300, split="bases_val")
+    return make_eve(folder, seen, unseen, steps=settings.eve_steps, seed=settings.seed, on_step=on_step)
+
+
+def _make_teacher(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    from vidalign.runners.shapes_teacher import train_teacher
+    from vidalign.runners.shapes_text import base_clips
+
+    seen = base_clips(settings.seed, settings.picture_clips)
+    unseen = base_clips(settings.seed, 200, split="bases_val")
+    steps, seed = settings.teacher_steps, settings.seed
+    return train_teacher(folder / "languagebind", seen, unseen, steps=steps, seed=seed, on_step=on_step)
+
+
 def _make_start(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
     from vidalign.runners.shapes_start import save_visual_start
     from vidalign.runners.shapes_text import TextMaker, base_clips
@@ -263,6 +300,8 @@ def _bar(name: str, steps: int, line: int, shown: bool) -> Iterator[OnStep]:
 
 
 _LM_SOURCES = ("runners/shapes_lm.py", "models/bovila/prompts.py", "text/prompt_rows.py", "text/prompt_texts.py")
+_CHAT_SOURCES = ("runners/shapes_chat.py", "runners/shapes_lm.py", "models/video_panda/prompts.py")
+_PANDA = ("config", "frames")
 PARTS: dict[str, Part] = {
     "text": Part(_make_text, lambda s: 0, (), ()),
     "clip": Part(
@@ -287,5 +326,19 @@ PARTS: dict[str, Part] = {
         ("picture_clips", "picture_steps", "text_steps", "look_up_steps"),
         ("runners/shapes_start.py", "runners/shapes_clip.py", "backbones/tiny_clip.py", *_LM_SOURCES),
     ),
+    # What Video-Panda starts from: a chat model, EVE that has learned to read single pictures with it, LanguageBind.
+    "chat": Part(_make_chat, lambda s: s.chat_steps, ("chat_clips", "chat_steps", "gate"), _CHAT_SOURCES),
+    "eve": Part(
+        _make_eve,
+        lambda s: s.eve_steps,
+        ("chat_clips", "chat_steps", "gate", "picture_clips", "eve_steps"),
+        ("runners/shapes_eve.py", *(f"models/video_panda/{name}.py" for name in _PANDA), *_CHAT_SOURCES),
+    ),
+    "languagebind": Part(
+        _make_teacher,
+        lambda s: s.teacher_steps,
+        ("picture_clips", "teacher_steps"),
+        ("runners/shapes_teacher.py", "backbones/languagebind.py", *_CHAT_SOURCES),
+    ),
 }
-_NEEDS_OTHERS = ("visual_start",)
+_NEEDS_OTHERS = ("visual_start", "eve")

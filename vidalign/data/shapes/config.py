@@ -20,6 +20,14 @@ class ShapesConfig(DatasetConfig):
     kinds: list[str] | None = option(
         None, "kinds of clips that take turns, e.g. [order]; null: the benchmark's own mixture"
     )
+    form: str = option(
+        "options",
+        "options: lettered questions; open: answered in a word, in training all about a clip as one conversation",
+        choices=("options", "open"),
+    )
+    train_kinds: list[str] | None = option(
+        None, "with form open: kinds of clips whose conversations are trained on, of those drawn; null: all"
+    )
     workers: int = option(2, "processes that draw", low=1)
     blind: str | None = option(
         None,

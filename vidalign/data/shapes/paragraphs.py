@@ -6,11 +6,11 @@ A sentence says colour and shape, not the place: training mirrors pictures.
 from __future__ import annotations
 
 from vidalign.common.rng import draw_seed
+from vidalign.data.shapes.questions import RANKS
 from vidalign.data.shapes.world import COLOURS, FPS, NUM_FRAMES, SHAPES, SIZE_PX, Clip, Thing
 
 NUM_MOMENTS = 4
 RADIUS_PX = 12.0
-RANKS = ("first", "second", "third", "last")
 # Of a moment's seven or eight frames three are written: files of 12 frames, 4 per second.
 KEPT_FRAMES = tuple(round(number * (NUM_FRAMES - 1) / 11) for number in range(12))
 WORDS = ("a", *COLOURS, *SHAPES, "what", "is", "seen", *RANKS)

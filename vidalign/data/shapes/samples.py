@@ -7,12 +7,12 @@ from typing import Any
 
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import Media, Sample, Subtitle
-from vidalign.data.shapes.paragraphs import RANKS
-from vidalign.data.shapes.questions import questions_of
+from vidalign.data.shapes.questions import RANKS, questions_of
 from vidalign.data.shapes.world import FPS, NUM_FRAMES, SLOT_SECONDS, Clip
 
 DATASET = "shapes"
 PARAGRAPHS = "shapes_paragraphs"
+CAPTION_REQUEST = "Describe the video concisely."
 CLASSES = ("direction", "order", "count", "neighbours", "while", "hit", "vanish", "flash", "still")
 
 
@@ -96,6 +96,24 @@ def dialogue(clip: Clip, split: str) -> list[Sample]:
         turns += [f"{asked.text}?", f"{asked.answer}."]
     turns[0] = f"<video>\n{turns[0]}"
     return [_sample(clip, split, f"{clip.clip_id}_dialogue", "dialogue", texts=tuple(turns))]
+
+
+def conversation(clip: Clip, split: str) -> list[Sample]:
+    """Everything asked about a clip in one conversation, in any order: questions whose answers are single words (of an
+    order clip all four) and, as often as not, the request for its caption.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(draw_seed(0, 0, clip.clip_id, "shapes conversation"))
+    pairs = [(asked.text, asked.answer) for asked in questions_of(clip)]
+    if clip.kind == "order":
+        ranks = zip(RANKS, clip.facts["colours"], strict=True)
+        pairs = [(f"which colour appears {rank}", colour) for rank, colour in ranks]
+    if rng.random() < 0.5:
+        pairs.append((CAPTION_REQUEST, sentence(clip)))
+    turns = [text for place in rng.permutation(len(pairs)) for text in pairs[place]]
+    turns[0] = f"<video>\n{turns[0]}"
+    return [_sample(clip, split, f"{clip.clip_id}_conversation", "dialogue", texts=tuple(turns))]
 
 
 def textual_video(clip: Clip, split: str) -> list[Sample]:
@@ -191,6 +209,7 @@ TASKS: dict[str, Callable[[Clip, str], list[Sample]]] = {
     "moments": moments,
     "subtitled": subtitled,
     "dialogue": dialogue,
+    "conversation": conversation,
     "textual_video": textual_video,
 }
 

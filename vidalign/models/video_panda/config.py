@@ -16,6 +16,8 @@ STAB_PARTS = ("lste", "gstra", "fsra", "row_tokens", "lsd")
 # `mid` is ours, for speed measurements on a CPU; `tiny` for tests and laptops.
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"lm": "tiny", "dim": 64, "gstra_heads": 4, "side": 8, "patch_px": 4, "teacher": "tiny", "every": 1},
+    # The drawn benchmark: 64 pixels, 4 x 4 patches, 2 x 2 tokens and a row's end for each of the two rows.
+    "shapes": {"lm": "tiny", "dim": 64, "gstra_heads": 4, "side": 2, "patch_px": 16, "teacher": "tiny", "every": 1},
     "mid": {"lm": "mid", "dim": 1024, "gstra_heads": 8, "side": 16, "patch_px": 14, "teacher": "large", "every": 1},
     "7b": {
         "lm": "llama2_7b",

@@ -38,6 +38,14 @@ def official_name(name: str) -> str:
     return f"model.{name}" if name.split(".")[0] in PARTS else name.removeprefix("lm.")
 
 
+def eve_name(name: str) -> str | None:
+    """A released name -> EVE's, None for what only Video-Panda has."""
+    if _only_in_video_panda(name):
+        return None
+    prefix = next((own for own in sorted(_EVE) if name.startswith(_EVE[own])), None)
+    return name if prefix is None else prefix + name.removeprefix(_EVE[prefix])
+
+
 def our_name(name: str) -> str:
     """A released name -> ours."""
     inner = name.removeprefix("model.")

@@ -17,7 +17,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vidalign.models.video_panda.boxes import Box, token_count
-from vidalign.models.video_panda.stab_parts import Extractor, FrameAttention, LocalMHRA, WindowAttention
+from vidalign.models.video_panda.stab_parts import (
+    DepthwiseConv3d,
+    Extractor,
+    FrameAttention,
+    LocalMHRA,
+    WindowAttention,
+)
 
 PARTS = ("lste", "gstra", "fsra", "row_tokens", "lsd")
 CHUNK_FRAMES = 4
@@ -52,7 +58,7 @@ class Stab(nn.Module):
         # Kept: never called, but in every released file [model_train_forward]. Changed: it does not train; the official
         # code gives it to the optimizer, where it never gets a gradient.
         self.lmhra2 = LocalMHRA(dim).requires_grad_(False)
-        self.dpe = nn.Conv3d(dim, dim, 3, padding=1, groups=dim)
+        self.dpe = DepthwiseConv3d(dim)
         self.dec = Extractor(dim, heads=gstra_heads, dropout=dropout)
         self.proj = nn.Sequential(nn.LayerNorm(dim), nn.Dropout(dropout), nn.Linear(dim, dim))
         self.local_attention = WindowAttention(dim, heads=heads)
@@ -100,8 +106,7 @@ class Stab(nn.Module):
         V_KTHWC = rearrange(raw, "(k t) h w c -> k t h w c", t=CHUNK_FRAMES)
         if "lste" in self.parts:
             V_KTHWC = V_KTHWC + self.lmhra1(V_KTHWC, chunks=chunks)
-        moved = self.dpe(rearrange(V_KTHWC, "k t h w c -> k c t h w"))
-        V_KTHWC = V_KTHWC + rearrange(moved, "k c t h w -> k t h w c")
+        V_KTHWC = V_KTHWC + self.dpe(V_KTHWC)
         context_KC = None
         if "gstra" in self.parts:
             query_KC = self.temporal_cls_token[0].expand(len(V_KTHWC), -1)

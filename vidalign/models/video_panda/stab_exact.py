@@ -34,7 +34,7 @@ def _clip(stab: Stab, mlp: nn.Module, frames_T3PP: Tensor, boxes: Sequence[Box])
         if "lste" in stab.parts:
             V_KTHWC = V_KTHWC + stab.lmhra1.exact(V_KTHWC)
         V_KCTHW = rearrange(V_KTHWC, "k t h w c -> k c t h w")
-        V_KCTHW = V_KCTHW + stab.dpe(V_KCTHW)
+        V_KCTHW = V_KCTHW + stab.dpe.exact(V_KCTHW)
         if "gstra" in stab.parts:
             keys = rearrange(V_KCTHW, "k c t h w -> k (t h w) c")
             context_KC = stab.dec.exact(stab.temporal_cls_token[0].repeat(len(keys), 1), keys)

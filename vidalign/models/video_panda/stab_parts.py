@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -88,6 +89,55 @@ def _move_running(norm: nn.BatchNorm3d, mean_VC: Tensor, var_VC: Tensor, counts:
         norm.running_mean.mul_((1 - momentum) ** size).add_((share_V1 * mean_VC).sum(0))
         norm.running_var.mul_((1 - momentum) ** size).add_((share_V1 * unbiased_VC).sum(0))
         norm.num_batches_tracked.add_(size)
+
+
+class DepthwiseConv3d(nn.Conv3d):
+    """DPE: chunks (K, T, H, W, C) -> the same shape; every channel by itself, zeros around.
+
+    The library's gradient with respect to the input of such a convolution takes ten times as long on a CPU as the
+    convolution; it is the convolution of the output's gradient with the kernel turned around.
+    """
+
+    def __init__(self, dim: int, size: int = 3) -> None:
+        super().__init__(dim, dim, size, padding=size // 2, groups=dim)
+
+    def forward(self, x_KTHWC: Tensor) -> Tensor:
+        """Channels last in memory, as they come."""
+        x = rearrange(x_KTHWC, "k t h w c -> k c t h w")
+        by_hand = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+        y = _Depthwise.apply(x, self.weight, self.bias) if by_hand else super().forward(x)
+        return rearrange(y, "k c t h w -> k t h w c")
+
+    def exact(self, x_KCTHW: Tensor) -> Tensor:
+        """The layer as it stands."""
+        return super().forward(x_KCTHW)
+
+
+class _Depthwise(torch.autograd.Function):
+    """A depthwise 3D convolution with odd kernel sizes and as much padding as keeps the size."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv3d(x, weight, bias, padding=_same(weight), groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        padding = _same(weight)
+        wanted_x, wanted_weight, wanted_bias = ctx.needs_input_grad
+        grad_x = F.conv3d(grad, weight.flip(2, 3, 4), padding=padding, groups=len(weight)) if wanted_x else None
+        grad_weight = grad_bias = None
+        if wanted_weight:
+            grad_weight = torch.nn.grad.conv3d_weight(x, weight.shape, grad, padding=padding, groups=len(weight))
+        if wanted_bias:
+            grad_bias = grad.sum((0, 2, 3, 4))
+        return grad_x, grad_weight, grad_bias
+
+
+def _same(weight: Tensor) -> tuple[int, int, int]:
+    time, height, width = weight.shape[2:]
+    return time // 2, height // 2, width // 2
 
 
 class QuickGELU(nn.Module):

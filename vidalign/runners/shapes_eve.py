@@ -1,0 +1,149 @@
+"""Makes the folder that Video-Panda starts from on the drawn world, in the role of EVE-7B-Pretrain-v1.0.
+
+EVE (arXiv 2406.11832) is a chat model that has learned to read single pictures without a vision encoder. Here the chat
+model is that of shapes_chat.py; the picture part of STAB and the projector learn to say of single frames what their
+textual frames say. They know nothing of time, and nothing of places: that is left to Video-Panda.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidalign.backbones.llm import load_hf
+from vidalign.checkpoint.folder import write_folder
+from vidalign.common.io import write_json
+from vidalign.common.rng import draw_seed
+from vidalign.data.shapes.draw import draw
+from vidalign.data.shapes.world import Clip
+from vidalign.models.video_panda.alignment import AlignmentHead
+from vidalign.models.video_panda.boxes import Box
+from vidalign.models.video_panda.config import SIZES as PANDA_SIZES
+from vidalign.models.video_panda.frames import make_clip, pixels
+from vidalign.models.video_panda.keys import eve_name, official_name
+from vidalign.models.video_panda.stab import Stab, project_tokens, projector
+from vidalign.runners.shapes_chat import FRAMES, SIDE, ChatMaker, OnStep, said_rightly, textual_frames
+from vidalign.runners.shapes_lm import faded
+from vidalign.runners.shapes_teacher import SIZES as TEACHER_SIZES
+from vidalign.text.chat_tokens import ChatTokenizer
+from vidalign.text.tokenizers import LlamaTokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+_SIZE = PANDA_SIZES["shapes"]
+_PEAK, _STILLS = 3e-3, 96
+
+
+def make_eve(
+    folder: Path, clips: Sequence[Clip], unseen: Sequence[Clip], *, steps: int, seed: int, on_step: OnStep
+) -> dict[str, Any]:
+    """From folder/chat to folder/eve; returns what it answers about unseen clips, each frame read as a picture."""
+    import torch
+
+    tokenizer = folder / "chat" / "tokenizer.model"
+    maker = ChatMaker(ChatTokenizer(LlamaTokenizer(tokenizer), legacy=True))
+    trainer = EveTrainer(load_hf(folder / "chat", dtype=torch.float32), maker, clips, seed=seed)
+    trainer.train(steps=steps, on_step=on_step)
+    pictures, _ = stills_of(unseen)
+    with torch.inference_mode():
+        frames = torch.stack([trainer.tokens(clip) for clip in pictures])
+    trainer.save(folder / "eve")
+    shutil.copyfile(tokenizer, folder / "eve" / "tokenizer.model")
+    return {"answers_from_pictures": said_rightly(trainer.lm, maker, unseen, frames=frames)}
+
+
+class EveTrainer:
+    """STAB's picture part and a projector beside a frozen chat model."""
+
+    def __init__(self, lm: nn.Module, maker: ChatMaker, clips: Sequence[Clip], *, seed: int) -> None:
+        import torch
+
+        self.lm, self.maker = lm, maker
+        self.generator = torch.Generator().manual_seed(draw_seed(seed, 0, "", "shapes eve"))
+        self.tower = Stab(dim=_SIZE["dim"], patch_px=_SIZE["patch_px"], gstra_heads=_SIZE["gstra_heads"])
+        self.projector = projector(_SIZE["dim"], lm.config.hidden_size)
+        _start(self.tower, self.generator)
+        _start(self.projector, self.generator)
+        self.words, self.shares = maker.seen(clips)
+        self.pictures, self.box = stills_of(clips)
+
+    def train(self, *, steps: int, on_step: OnStep) -> None:
+        """Mean squared distance to the textual frames' tokens."""
+        import torch
+        from torch.nn.utils import clip_grad_norm_
+
+        trained = [p for name, p in self.named_parameters().items() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * faded(step / steps)
+            clip = torch.randint(len(self.pictures), (_STILLS,), generator=self.generator)
+            place = torch.randint(len(FRAMES), (_STILLS,), generator=self.generator)
+            made = self.tokens(self.pictures[clip, place])
+            words, shares = (one[clip, place][:, None] for one in (self.words, self.shares))
+            with torch.no_grad():
+                wanted = textual_frames(self.lm, words, shares, row_id=self.maker.row_id)[:, 0]
+            loss = (made - wanted).square().mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            on_step(step, float(loss.detach()))
+
+    def tokens(self, pictures_N3PP: Tensor) -> Tensor:
+        """(N, M, D) of single pictures."""
+        import torch
+
+        size = len(pictures_N3PP)
+        frames = pixels(pictures_N3PP, torch.ones(size, dtype=torch.bool))
+        made = project_tokens(self.tower, self.projector, frames, [self.box] * size, clips=[1] * size)
+        return made.unflatten(0, (size, -1))
+
+    def named_parameters(self) -> dict[str, Tensor]:
+        """Name in EVE's layout -> tensor of the visual part."""
+        parts = {"video_tower": self.tower, "video_projector": self.projector}
+        named = {f"{part}.{n}": p for part, module in parts.items() for n, p in module.named_parameters()}
+        return {n: p for n, p in ((eve_name(official_name(name)), p) for name, p in named.items()) if n is not None}
+
+    def save(self, folder: Path) -> None:
+        """Language model, picture part and a fresh alignment head, named and laid out as EVE's folder."""
+        import torch
+
+        width = TEACHER_SIZES["hidden_size"]
+        layers = self.lm.config.num_hidden_layers + 1
+        head = AlignmentHead(lm_dim=self.lm.config.hidden_size, dim=width, states=layers)
+        _start(head, self.generator)
+        state = dict(self.lm.state_dict())
+        state |= {name: tensor.detach() for name, tensor in self.named_parameters().items()}
+        state |= {eve_name(f"model.video_tower_compressor.{name}"): t for name, t in head.state_dict().items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_folder(folder, {name: tensor.to(torch.float32) for name, tensor in state.items()})
+        write_json(folder / "config.json", self.lm.config.to_dict())
+        write_json(folder / "tokenizer_config.json", {"legacy": True})
+
+
+def stills_of(clips: Sequence[Clip]) -> tuple[Tensor, Box]:
+    """uint8 (N, F, 3, P, P): the frames as Video-Panda gets them, and the box that they have in common."""
+    import torch
+
+    form = {"num_frames": len(FRAMES), "side": SIDE, "patch_px": _SIZE["patch_px"], "teacher": False}
+    made = [make_clip(draw(clip)[list(FRAMES)], **form) for clip in clips]
+    return torch.stack([one.student for one in made]), made[0].boxes[0]
+
+
+def _start(module: nn.Module, generator: torch.Generator) -> None:
+    """Unit gain, as in shapes_vision.py."""
+    import torch
+
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            if weight.ndim >= 2:
+                weight.normal_(0, 1 / math.sqrt(weight[0].numel()), generator=generator)
+            elif "embedding" in name:
+                weight.normal_(0, 1, generator=generator)
+            elif name.endswith("bias"):
+                weight.zero_()
