@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from vidalign.common.sample import Media, Sample, Subtitle
-from vidalign.data.shapes.questions import questions_of
-from vidalign.data.shapes.world import FPS, NUM_FRAMES, SLOT_SECONDS, Clip
+from vidalign.data.shapes import one_moment
+from vidalign.data.shapes.questions import Question, questions_of
+from vidalign.data.shapes.world import FPS, SLOT_SECONDS, Clip
 
 DATASET = "shapes"
-CLASSES = ("direction", "order", "count", "neighbours", "while", "hit", "vanish", "flash", "still")
+CLASSES = ("direction", "order", "count", "neighbours", "while", "hit", "vanish", "flash", "still", one_moment.KIND)
 
 
 def multiple_choice(clip: Clip, split: str) -> list[Sample]:
@@ -27,8 +28,13 @@ def multiple_choice(clip: Clip, split: str) -> list[Sample]:
             answer=asked.answer,
             qtype=asked.qtype,
         )
-        for n, asked in enumerate(questions_of(clip))
+        for n, asked in enumerate(asked_of(clip))
     ]
+
+
+def asked_of(clip: Clip) -> list[Question]:
+    """All questions about a clip of any kind."""
+    return [one_moment.moment_question(clip)] if clip.kind == one_moment.KIND else questions_of(clip)
 
 
 def open_ended(clip: Clip, split: str) -> list[Sample]:
@@ -44,7 +50,7 @@ def open_ended(clip: Clip, split: str) -> list[Sample]:
             answers=(asked.answer,),
             qtype=asked.qtype,
         )
-        for n, asked in enumerate(questions_of(clip))
+        for n, asked in enumerate(asked_of(clip))
     ]
 
 
@@ -66,6 +72,7 @@ def moments(clip: Clip, split: str) -> list[Sample]:
         "count": lambda facts: f"the {facts['shape']} is white",
         "while": lambda facts: "the square is white",
         "flash": lambda facts: "a flash appears",
+        one_moment.KIND: lambda facts: "a cross appears",
     }
     if clip.kind not in queries:
         return []
@@ -89,7 +96,7 @@ def subtitled(clip: Clip, split: str) -> list[Sample]:
 def dialogue(clip: Clip, split: str) -> list[Sample]:
     """Questions and answers as turns, the user first; the video's place is marked in the first turn."""
     turns: list[str] = []
-    for asked in questions_of(clip):
+    for asked in asked_of(clip):
         turns += [f"{asked.text}?", f"{asked.answer}."]
     turns[0] = f"<video>\n{turns[0]}"
     return [_sample(clip, split, f"{clip.clip_id}_dialogue", "dialogue", texts=tuple(turns))]
@@ -97,7 +104,7 @@ def dialogue(clip: Clip, split: str) -> list[Sample]:
 
 def textual_video(clip: Clip, split: str) -> list[Sample]:
     """Captions in place of pictures, with the first question."""
-    asked = questions_of(clip)[0]
+    asked = asked_of(clip)[0]
     return [
         Sample(
             uid=f"{DATASET}/{split}/{clip.clip_id}_text",
@@ -150,6 +157,8 @@ def sentence(clip: Clip) -> str:
         return f"a {facts['mover']} {facts['shape']} hits a {facts['answer']} one"
     if clip.kind == "vanish":
         return f"a {facts['answer']} thing vanishes"
+    if clip.kind == one_moment.KIND:
+        return f"a {facts['answer']} cross flashes up"
     return f"a white cross flashes at the {facts['answer']}"
 
 
@@ -171,7 +180,7 @@ def _sample(clip: Clip, split: str, native: str, task: str, **values: Any) -> Sa
         video_id=clip.clip_id,
         path=f"{clip.clip_id}.mp4",
         fps=float(FPS),
-        duration_seconds=NUM_FRAMES / FPS,
+        duration_seconds=len(clip.frames) / FPS,
     )
     return Sample(uid=f"{DATASET}/{split}/{native}", dataset=DATASET, split=split, task=task, media=media, **values)
 

@@ -107,6 +107,20 @@ class LoRAConfig:
 
 
 @dataclass
+class StoreConfig:
+    """The frozen ViT's outputs (before ln_vision, which trains) from the feature store instead of decoded frames."""
+
+    use: str = option(
+        "never",
+        "never; evaluation: there frames are the same at every visit; always: training too, on the evaluation's frames "
+        "and without random crops",
+        choices=("never", "evaluation", "always"),
+    )
+    frames: int | None = option(None, "stored of every clip; null: num_frames", low=1)
+    max_gib: float = option(2.0, "what may be written; more is an error that says how much it would be", low=0.0)
+
+
+@dataclass
 class TowerConfig:
     """What ViLA, its variants and SeViLA have in common."""
 
@@ -114,6 +128,7 @@ class TowerConfig:
     size: str = option("flant5xl", "a row of vidalign/models/vila/sizes.py", choices=tuple(SIZES))
     weights: WeightsConfig = option(WeightsConfig, "pretrained parts")
     num_frames: int = option(32, "frames that the ViT sees", low=1)
+    store: StoreConfig = option(StoreConfig, "stored outputs of the ViT")
     clean_text: bool = option(False, "lower case and less punctuation in prompts; configured officially, never applied")
     max_txt_len: int = option(128, "longest prompt in tokens, cut on the left", low=8)
     dropout: float = option(0.1, "in Q-Former and T5 while training", low=0.0, high=1.0)

@@ -22,7 +22,7 @@ from vidalign.backbones.flan_t5_answers import MAX_NEW_TOKENS, Steps, first_step
 from vidalign.common.output import Output
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo
-from vidalign.media.spec import MediaSpec
+from vidalign.media.spec import MediaSpec, StoredFrames
 from vidalign.models.base import OptionScores
 from vidalign.models.vila import tower
 from vidalign.models.vila.frame_prompter import (
@@ -129,6 +129,10 @@ class ViLA(nn.Module):
     def media_spec(self) -> MediaSpec:
         """T frames, one per interval; a random frame and a random box in training."""
         return frames_spec(self.config)
+
+    def stored_frames(self, *, train: bool) -> StoredFrames | None:
+        """The ViT's outputs in place of frames, where `config.store` wants them."""
+        return tower.stored_frames(self.visual_encoder, self.config, train=train)
 
     def processor(self, info: DatasetInfo, *, train: bool, seed: int) -> LetterProcessor:
         """Prompts of this model for one benchmark."""
