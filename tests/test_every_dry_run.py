@@ -36,11 +36,14 @@ OF_OURS = ("clips_qa", "clip_captions", "clips_paragraphs", "clips")
 # Options that name what an earlier command of the same script has written.
 MADE_EARLIER = re.compile(r"(run\.checkpoint|model\.weights\.start|model\.start\.pretrained)=output/")
 # Configs with folders or weights of their own.
+_FEW_CLIPS = tuple(f"datasets.shapes.num_{split}=2" for split in ("train", "val", "test"))
 OTHERS = {
     "shapes_train.yaml": (
         *("model.size=tiny", "model.llm.tokenizer=null", "model.adapter.visual_start=null"),
-        *(f"datasets.shapes.num_{split}=2" for split in ("train", "val", "test")),
+        *_FEW_CLIPS,
     ),
+    # ViLA's stages on the drawn world.
+    **dict.fromkeys((f"shapes_{stage}_train.yaml" for stage in ("16f", "4f", "segment", "official")), _FEW_CLIPS),
 }
 
 

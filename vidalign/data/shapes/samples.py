@@ -27,6 +27,7 @@ def multiple_choice(clip: Clip, split: str) -> list[Sample]:
             answer_idx=asked.answer_idx,
             answer=asked.answer,
             qtype=asked.qtype,
+            windows=tuple(clip.facts["windows"]) if clip.kind == one_moment.KIND else (),
         )
         for n, asked in enumerate(asked_of(clip))
     ]

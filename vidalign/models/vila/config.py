@@ -73,6 +73,10 @@ class SelectorConfig:
         choices=("argmax", "sample"),
     )
     temperature: float | None = option(None, "of the Gumbel softmax in training; null: the official falling one", low=0)
+    rate: float = option(1.0, "factor on run's learning rate for the Frame-Prompter", low=0.0)
+    zero_bias: bool = option(
+        False, "its pooling layer starts without bias, in which the small means over channels drown at first"
+    )
 
 
 @dataclass

@@ -95,6 +95,8 @@ class ViLA(nn.Module):
             num_tokens=dims.num_tokens,
             gradient=config.selector.gradient,
         )
+        if config.selector.zero_bias:
+            nn.init.zeros_(self.fs.conv_pool.bias)
         # Kept: with a shared Q-Former `Qformer_T` is dead weight; the released layout has it. [vila_train]
         self.Qformer_T = qformer().requires_grad_(False)
         self.query_tokens_T = tower.start_queries(dims)
@@ -137,6 +139,12 @@ class ViLA(nn.Module):
     def processor(self, info: DatasetInfo, *, train: bool, seed: int) -> LetterProcessor:
         """Prompts of this model for one benchmark."""
         return letter_processor(self.config, info, train=train, seed=seed, cache_dir=self.cache_dir)
+
+    def learning_rate_factors(self) -> dict[str, float]:
+        """Name of a trained parameter -> factor on the run's learning rate."""
+        own = 1.0 if self.frames_kept is None else self.config.selector.rate
+        trained = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+        return {name: own if name.startswith("fs.") else 1.0 for name in trained}
 
     def checkpoint_blocks(self) -> list[nn.Module]:
         """The modules that activation checkpointing wraps."""

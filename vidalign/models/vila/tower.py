@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 
 from vidalign.backbones import flan_t5
@@ -121,10 +121,11 @@ def frame_tokens(
         ]
         return torch.cat(per_frame, dim=1)
     hidden = qformer(
-        queries_1QD.expand(batch * frames, -1, -1),
+        # Without text all rows begin alike.
+        queries_1QD if ids_BL is None else queries_1QD.expand(batch, -1, -1),
         rearrange(x_BTNC, "b t n c -> (b t) n c"),
-        ids_RL=None if ids_BL is None else repeat(ids_BL, "b l -> (b t) l", t=frames),
-        text_mask_RL=None if mask_BL is None else repeat(mask_BL, "b l -> (b t) l", t=frames),
+        ids_RL=ids_BL,
+        text_mask_RL=mask_BL,
         queries_only=True,
     )
     return rearrange(proj(hidden), "(b t) q d -> b t q d", t=frames)
