@@ -21,6 +21,7 @@ from vidalign.cli import guarded
 _SHOWN = {
     "clip_own_caption": "nearest caption of an unseen frame is its own",
     "letters_from_text": "lettered questions answered from textual frames",
+    "letters": "lettered questions answered",
 }
 
 

@@ -37,6 +37,7 @@ OF_OURS = ("clips_qa", "clip_captions", "clips_paragraphs", "clips")
 MADE_EARLIER = re.compile(r"(run\.checkpoint|model\.weights\.start|model\.start\.pretrained)=output/")
 _FEW_CLIPS = tuple(f"datasets.shapes.num_{split}=2" for split in ("train", "val", "test"))
 # Configs with folders or weights of their own.
+_FEW_CLIPS = tuple(f"datasets.shapes.num_{split}=2" for split in ("train", "val", "test"))
 OTHERS = {
     "nextqa_shapes_eval.yaml": (
         *("model.size=tiny", "model.llm.tokenizer=null", "datasets.nextqa.extract.encoder=tiny"),
@@ -48,6 +49,8 @@ OTHERS = {
         *("model.size=tiny", "model.llm.tokenizer=null", "model.adapter.visual_start=null"),
         *_FEW_CLIPS,
     ),
+    # ViLA's stages on the drawn world.
+    **dict.fromkeys((f"shapes_{stage}_train.yaml" for stage in ("16f", "4f", "segment", "official")), _FEW_CLIPS),
 }
 
 

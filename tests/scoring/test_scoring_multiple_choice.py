@@ -114,3 +114,20 @@ def test_equal_options_are_graded_by_place():
     info = DatasetInfo(name="d", task="mc_qa")
     found = [multiple_choice_metrics([Record(uid="a", pred_idx=n)], [twice], info)["accuracy"] for n in range(3)]
     assert found == [0.0, 1.0, 0.0], "the same text at another place is not the answer"
+
+
+def test_kept_frames_are_compared_with_known_windows():
+    def sample(n, windows):
+        shown = {"question": "q", "options": ("a", "b"), "answer_idx": 0, "qtype": "MO", "windows": windows}
+        return Sample(uid=f"x/{n}", dataset="x", split="test", task="mc_qa", **shown)
+
+    def record(n, *seconds):
+        kept = tuple({"index": 0, "seconds": at} for at in seconds)
+        return Record(uid=f"x/{n}", pred_idx=0, kept_frames=kept)
+
+    info = DatasetInfo(name="x", task="mc_qa", groups={"moment": ("MO",)})
+    samples = [sample(0, ((0.2, 0.4),)), sample(1, ((0.2, 0.4),)), sample(2, ((0.0, 0.1), (0.9, 1.0)))]
+    metrics = multiple_choice_metrics([record(0, 0.1, 0.3), record(1, 0.1, 0.5), record(2, 0.9)], samples, info)
+    assert metrics["kept_MO"] == metrics["kept_moment"] == pytest.approx(2 / 3)
+    without = multiple_choice_metrics([record(0)], [sample(0, ())], info)
+    assert not [name for name in without if name.startswith("kept")]

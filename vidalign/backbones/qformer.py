@@ -123,20 +123,24 @@ class QFormerLayer(nn.Module):
         self_bias: Tensor | None,
         image_bias: Tensor | None,
         text_unused: bool,
+        pictures: int = 1,
     ) -> Tensor:
-        """text_unused: nobody reads this layer's text rows; they are left out of the result."""
-        x_RTD = self.attention(x_RTD, x_RTD, self_bias)
+        """text_unused: nobody reads this layer's text rows; they are neither computed nor in the result.
+
+        pictures: so many neighbouring rows of `image_RNC` belong to each row of x; the result has a row for each.
+        """
+        has_text = x_RTD.shape[1] > num_queries
+        # Kept: officially the text's unread weights get a zero gradient, not none, so that AdamW decays them; an empty
+        # slice gives that without the work. [vila_train_loop]
+        x_RTD = self.attention(x_RTD[:, :num_queries] if text_unused else x_RTD, x_RTD, self_bias)
         queries, text = x_RTD[:, :num_queries], x_RTD[:, num_queries:]
+        queries = _each(queries, pictures)
         if self.reads_image:
             queries = self.crossattention(queries, image_RNC, image_bias)
         queries = self.output_query(self.intermediate_query(queries), queries)
-        if not text.shape[1]:
+        if not has_text:
             return queries
-        if text_unused:
-            # Kept: officially these weights get a zero gradient, not none, so that AdamW decays them; an empty slice
-            # gives that without the work. [vila_train_loop]
-            text = text[:, :0]
-        return torch.cat([queries, self.output(self.intermediate(text), text)], dim=1)
+        return torch.cat([queries, _each(self.output(self.intermediate(text), text), pictures)], dim=1)
 
 
 class Embeddings(nn.Module):
@@ -193,6 +197,7 @@ class QFormer(nn.Module):
         exact: bool = False,
     ) -> None:
         super().__init__()
+        self.exact, self.dropout = exact, dropout
         layers = [
             QFormerLayer(
                 dim,
@@ -219,8 +224,16 @@ class QFormer(nn.Module):
         queries_only: bool = False,
     ) -> Tensor:
         """queries_only: the result has the queries' rows only, (R, Q, D), and text work that they do not need is left
-        out."""
-        num_queries = queries_RQD.shape[1]
+        out.
+
+        Queries and text may have fewer rows than pictures: each then belongs to so many neighbouring pictures, and what
+        comes before the first look at a picture is computed once for all of them (except under dropout).
+        """
+        num_queries, pictures = queries_RQD.shape[1], len(image_RNC) // len(queries_RQD)
+        if pictures > 1 and (self.exact or (self.training and self.dropout > 0)):
+            queries_RQD = _each(queries_RQD, pictures)
+            ids_RL, text_mask_RL = (None if one is None else _each(one, pictures) for one in (ids_RL, text_mask_RL))
+            pictures = 1
         x_RTD = self.bert.embeddings(queries_RQD, ids_RL)
         self_bias = None
         if ids_RL is not None:
@@ -240,9 +253,18 @@ class QFormer(nn.Module):
                 num_queries=num_queries,
                 self_bias=self_bias,
                 image_bias=image_bias,
-                text_unused=queries_only and number == last,
+                text_unused=queries_only and number == last and ids_RL is not None and not self.exact,
+                pictures=pictures,
             )
-        return x_RTD
+            if pictures > 1:
+                self_bias = None if self_bias is None else _each(self_bias, pictures)
+                pictures = 1
+        return x_RTD[:, :num_queries] if queries_only else x_RTD
+
+
+def _each(rows: Tensor, count: int) -> Tensor:
+    """Every row `count` times, neighbours."""
+    return rows if count == 1 else rows.repeat_interleave(count, dim=0)
 
 
 def _start(module: nn.Module) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +67,18 @@ class FeatureWriter:
         place = self.place(video_id)
         return place is not None and place.source == source
 
-    def add(self, video_id: str, rows: Tensor, *, source: str | None = None) -> None:
-        """Add (n, dim) rows, n >= 1; DataError for a wrong width or values that are not finite."""
+    def add(
+        self,
+        video_id: str,
+        rows: Tensor,
+        *,
+        source: str | None = None,
+        shown: tuple[float, Sequence[int]] | None = None,
+    ) -> None:
+        """Add (n, dim) rows, n >= 1; DataError for a wrong width or values that are not finite.
+
+        shown: (frames per second of the video, the number of the frame behind each row), where that is known.
+        """
         if rows.ndim != 2 or rows.shape[1] != self.dim or not len(rows):
             raise DataError(f"features of {video_id!r} have shape {tuple(rows.shape)}, expected (n >= 1, {self.dim})")
         stored = rows.detach().cpu().numpy().astype(self.dtype)
@@ -75,6 +86,8 @@ class FeatureWriter:
             raise DataError(f"features of {video_id!r} hold NaN or values too large for {self.dtype}")
         self._rows[video_id] = [self._count, len(stored)]
         self._blocks.append(stored)
+        if shown is not None:
+            self._shown[video_id] = [float(shown[0]), list(shown[1])]
         self._count += len(stored)
         self._note(video_id, source)
 
@@ -91,6 +104,8 @@ class FeatureWriter:
 
         blocks = self._blocks or [np.zeros((0, self.dim), self.dtype)]
         entry = {"rows": self._rows, "failed": self._failed, "sources": self._sources}
+        if self._shown:
+            entry["shown"] = self._shown
         name = f"shard-{content_key(self.info, entry)}"
         buffer = io.BytesIO()
         np.save(buffer, np.concatenate(blocks), allow_pickle=False)
@@ -126,5 +141,6 @@ class FeatureWriter:
         self._blocks: list[Any] = []
         self._rows: dict[str, list[int]] = {}
         self._failed: dict[str, str] = {}
+        self._shown: dict[str, list[Any]] = {}
         self._sources: dict[str, str | None] = {}
         self._count, self._since = 0, time.monotonic()

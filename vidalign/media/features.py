@@ -6,7 +6,8 @@ by media/feature_writer.py):
 
     store.json               what every row has in common: dim, dtype, fps, encoder, decoder
     shard-<key>.npy          (rows, dim) plain NumPy file
-    shard-<key>.json         {"order": int, "rows": {id: [offset, rows]}, "failed": {id: reason}, "sources": {id: key}}
+    shard-<key>.json         {"order": int, "rows": {id: [offset, rows]}, "failed": {id: reason}, "sources": {id: key},
+                         "shown": {id: [frames per second, [frame of each row]]}, where the rows are chosen frames}
 
 A shard's JSON is written after its array, so a shard that is named is whole. Where an id occurs twice the shard with
 the higher order counts (the video was extracted again).
@@ -49,7 +50,10 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where the rows of one video lie; `reason` instead when its extraction failed. `source`: key of the video file."""
+    """Where the rows of one video lie; `reason` instead when its extraction failed. `source`: key of the video file.
+
+    shown: frames per second, and the frame behind each row; None where the store does not say.
+    """
 
     shard: str
     offset: int
@@ -57,6 +61,7 @@ class Place:
     order: int
     source: str | None = None
     reason: str | None = None
+    shown: tuple[float, tuple[int, ...]] | None = None
 
 
 class FeatureStore:
@@ -133,6 +138,11 @@ class FeatureStore:
         """Content key of the file that the rows (or the failure) of this id came from."""
         place = self._index().get(video_id) if self.is_folder else None
         return place.source if place else None
+
+    def shown(self, video_id: str) -> tuple[float, tuple[int, ...]] | None:
+        """(frames per second of the video, the frame behind each row), None where the store does not say."""
+        place = self._index().get(video_id) if self.is_folder else None
+        return place.shown if place else None
 
     def rows(self, video_id: str) -> Tensor:
         """(n, D) rows as stored, not copied; MediaError when the video has none."""
@@ -235,7 +245,10 @@ def _places(path: Path, entry: dict[str, Any]) -> dict[str, Place]:
     try:
         order, sources = int(entry["order"]), entry.get("sources", {})
         spans = {key: (int(offset), int(rows)) for key, (offset, rows) in entry["rows"].items()}
-        here = {key: Place(path.stem, *span, order, sources.get(key)) for key, span in spans.items()}
+        shown = {key: (float(fps), tuple(map(int, kept))) for key, (fps, kept) in entry.get("shown", {}).items()}
+        here = {
+            key: Place(path.stem, *span, order, sources.get(key), shown=shown.get(key)) for key, span in spans.items()
+        }
         for key, reason in entry["failed"].items():
             here[key] = Place(path.stem, 0, 0, order, sources.get(key), str(reason))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -108,7 +108,7 @@ class MediaLoader:
             if self.spec.optional:
                 return LoadedMedia(None)
             raise MediaError("the sample names no video")
-        return self._features(sample) if self.spec.kind == "features" else self._frames(sample, epoch)
+        return self._features(sample, epoch) if self.spec.kind == "features" else self._frames(sample, epoch)
 
     def place(self, sample: Sample) -> str:
         """Where the Sample's media come from, for people."""
@@ -118,7 +118,7 @@ class MediaLoader:
             return f"{sample.media.video_id} in {self.features.path}"
         return str(resolve_video(self.media_root, sample.media))
 
-    def _features(self, sample: Sample) -> LoadedMedia:
+    def _features(self, sample: Sample, epoch: int) -> LoadedMedia:
         import torch
 
         whole, span = sample.media, sample.span
@@ -134,17 +134,35 @@ class MediaLoader:
             self._missing(f"no feature row between {_seconds(sample.span)}: the file has {len(rows)} rows", notes)
             rows, span, found = torch.zeros(1, rows.shape[1]), range(1), False
 
-        indices = [span[i] for i in index_rule(self.spec.index_rule)(len(span), self.spec.num_frames)]
+        indices = [span[i] for i in self._chosen_rows(len(span), sample, epoch)]
         tensor = rows[indices].float()
         if not bool(torch.isfinite(tensor).all()):
             raise MediaError(f"the features of {sample.media.video_id!r} hold NaN or infinity")
         padding = zero_rows(len(indices), self.spec.num_frames) if self.spec.pad else 0
         if padding:
-            tensor = torch.cat([tensor, tensor.new_zeros(padding, tensor.shape[1])])
+            last = tensor[-1:] if self.spec.repeat_last else torch.zeros_like(tensor[-1:])
+            tensor = torch.cat([tensor, last.expand(padding, tensor.shape[1])])
         if padding and found:
-            notes.append(f"{len(indices)} of {self.spec.num_frames} feature rows; padded with zeros")
-        kept = _kept(indices, self.feature_fps) if found and not self._per_clip else ()
+            how = "the last one is repeated" if self.spec.repeat_last else "padded with zeros"
+            notes.append(f"{len(indices)} of {self.spec.num_frames} feature rows; {how}")
+        kept = self._kept_rows(whole.video_id, indices) if found else ()
         return LoadedMedia(tensor, "; ".join(notes) or None, kept, len(indices))
+
+    def _chosen_rows(self, n: int, sample: Sample, epoch: int) -> list[int]:
+        """Which of n rows; rules for frames apply to rows that are frames."""
+        spec, rule, draw = self.spec, self.spec.index_rule, None
+        if self.train and spec.train_index_rule:
+            draw, rule = generator(draw_seed(self.seed, epoch, sample.uid, "media")), spec.train_index_rule
+        if rule in FRAME_RULES:
+            return frame_indices(rule, n, spec.num_frames, fps=1.0, span=None, draw=draw)
+        return index_rule(rule)(n, spec.num_frames)
+
+    def _kept_rows(self, name: str, indices: list[int]) -> tuple[dict[str, float], ...]:
+        """The rows by number and second; of a clip's own rows the frames behind them, where the store knows them."""
+        if not self._per_clip:
+            return _kept(indices, self.feature_fps)
+        shown = self.features.shown(name)
+        return _kept([shown[1][row] for row in indices], shown[0]) if shown else ()
 
     def _all_rows(self, media: Media) -> tuple[Tensor, list[str], bool]:
         """Rows of the video, or of all its parts one after the other; a part without features is one zero row.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +39,19 @@ class MediaSpec:
     repeat_last: bool = False
     optional: bool = False
     clips: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFrames:
+    """What a model with a frozen encoder takes from the store instead of frames (runners/frame_store.py).
+
+    name, key: of the encoder, the key follows its weights. frames: stored per clip. dim: numbers of a frame's output.
+    encode: uint8 (T, 3, px, px) -> (T, dim). max_gib: what may be written.
+    """
+
+    name: str
+    key: str
+    frames: int
+    dim: int
+    encode: Callable[[Tensor], Tensor]
+    max_gib: float

@@ -66,7 +66,8 @@ class Model(Protocol):
     factors on the run's rate by parameter name; `uses_autocast = True` for models that want the runner's autocast
     instead of casting inside; `set_loss_norm(name)` when a loss is no plain mean over items unless told so
     (`loss_norm: tokens`); `batches_by_ability = True` for a model whose batches differ by what is asked of it: its
-    `processor` is then given `ability=`, the one that the task needs. Under `torch.device("meta")` from_config
+    `processor` is then given `ability=`, the one that the task needs; `stored_frames(train=) -> StoredFrames or None`
+    when a frozen encoder's outputs may come from a store. Under `torch.device("meta")` from_config
     builds shapes only (dry run).
     """
 

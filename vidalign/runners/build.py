@@ -27,6 +27,7 @@ from vidalign.media.manifest import Manifest, find_manifest
 from vidalign.registry import DATASETS, JUDGES, MODELS, SCHEDULES, TASKS
 from vidalign.runners.evaluate import EvalSet
 from vidalign.runners.extract import features_for
+from vidalign.runners.frame_store import stored_media
 from vidalign.runners.optim import learning_rate, samples_per_step
 
 if TYPE_CHECKING:
@@ -163,10 +164,10 @@ class DataRoom:
         samples = builder.samples(split)
         if train:
             samples = repeated_share(samples, config.train_share)
-        spec = self.model.media_spec()
+        spec, features = self._stored(config, builder, samples, train=train)
         media = MediaLoader(
             spec,
-            features=self._features(config, builder, samples, spec),
+            features=features,
             feature_fps=builder.info.feature_fps,
             media_root=builder.media_root,
             decoder=config.decoder,
@@ -224,6 +225,18 @@ class DataRoom:
             num_workers=self.experiment.run.num_workers,
             pin_memory=self.device.type == "cuda",
         )
+
+    def _stored(self, config: Any, builder: Any, samples: Any, *, train: bool) -> tuple[MediaSpec, Any]:
+        """What the model wants, and where rows of features come from."""
+        spec = self.model.media_spec()
+        if spec.kind == "frames":
+            cache, manifest = Path(self.experiment.paths.cache), _manifest(builder)
+            stored = stored_media(
+                self.model, samples, builder.media_root, cache, train=train, decoder=config.decoder, manifest=manifest
+            )
+            if stored is not None:
+                return stored
+        return spec, self._features(config, builder, samples, spec)
 
     def _features(
         self, config: Any, builder: Any, samples: Any, spec: MediaSpec

@@ -48,6 +48,9 @@ class BaseSettings:
     chat_steps: int = 1200
     eve_steps: int = 500
     teacher_steps: int = 1500
+    vila_vision_steps: int = 400
+    vila_text_steps: int = 500
+    vila_query_steps: int = 500
     gate: float = 0.80
 
 
@@ -242,6 +245,23 @@ def _make_teacher(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict
     return train_teacher(folder / "languagebind", seen, unseen, steps=steps, seed=seed, on_step=on_step)
 
 
+def _make_vila(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
+    from vidalign.runners.shapes_vila import make_vila_base
+
+    report = make_vila_base(folder / "vila", steps=_vila_steps(settings), seed=settings.seed, on_step=on_step)
+    found = report["letters"]
+    if min(found.values()) < settings.gate:
+        raise TrainingError(
+            f"ViLA's base answers {found} of its letters, {settings.gate:.2f} are wanted; give it more steps "
+            "(--vila-text-steps, --vila-query-steps)"
+        )
+    return report
+
+
+def _vila_steps(settings: BaseSettings) -> tuple[int, int, int]:
+    return settings.vila_vision_steps, settings.vila_text_steps, settings.vila_query_steps
+
+
 def _make_start(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:
     from vidalign.runners.shapes_start import save_visual_start
     from vidalign.runners.shapes_text import TextMaker, base_clips
@@ -318,6 +338,17 @@ PARTS: dict[str, Part] = {
         lambda s: s.vision_steps,
         ("picture_clips", "vision_steps"),
         ("runners/shapes_vision.py", "runners/shapes_clip.py", "backbones/eva_vit.py"),
+    ),
+    # ViLA's own: clips whose answer shows in one moment (data/shapes/one_moment.py).
+    "vila": Part(
+        _make_vila,
+        lambda s: sum(_vila_steps(s)),
+        ("vila_vision_steps", "vila_text_steps", "vila_query_steps", "gate"),
+        (
+            *("runners/shapes_vila.py", "runners/shapes_vila_words.py", "runners/shapes_vision.py"),
+            *("data/shapes/one_moment.py", "models/vila/sizes.py", "models/vila/prompts.py", "models/vila/tower.py"),
+            *("backbones/eva_vit.py", "backbones/qformer.py"),
+        ),
     ),
     # Not used by BoViLA, which starts at random: a linear map from CLIP's texts to textual frames.
     "visual_start": Part(

@@ -45,7 +45,7 @@ def train_vision(
 
     generator = torch.Generator().manual_seed(draw_seed(seed, 0, "", "shapes vision"))
     tower = EvaViT(**SIZES)
-    _start(tower, generator)
+    start_vision(tower, generator)
     words = sorted({word for one in clips for text in one.captions for word in text.split()} - FILLERS)
     read = nn.Linear(SIZES["dim"], len(words))
     norm = nn.LayerNorm(SIZES["dim"])
@@ -86,7 +86,7 @@ def _present(clips: Sequence[Clip], words: Sequence[str]) -> Tensor:
     return torch.tensor([[float(word in text) for word in words] for text in captions])
 
 
-def _start(tower: EvaViT, generator: torch.Generator) -> None:
+def start_vision(tower: EvaViT, generator: torch.Generator) -> None:
     """Unit gain, as in tiny_clip.py: from the library's 0.02 a model this small hardly moves in its few steps."""
     import torch
 

@@ -40,10 +40,11 @@ def multiple_choice_metrics(
     """Metrics of one split; exactly one record per sample, in any order, or DataError.
 
     Keys: accuracy (micro), accuracy_low, accuracy_high (95 %), accuracy_<type>, accuracy_<group>, accuracy_macro with
-    its _low and _high (only with types), samples, scored, failed.
+    its _low and _high (only with types), samples, scored, failed; kept_<type>, kept_<group> where samples have windows:
+    the share of which a kept frame lies in one of them.
     """
     by_uid = exactly_one_each(records, samples)
-    overall, types = Tally(), defaultdict(Tally)
+    overall, types, kept = Tally(), defaultdict(Tally), defaultdict(Tally)
     for sample in samples:
         if sample.answer_idx is None:
             continue
@@ -52,6 +53,8 @@ def multiple_choice_metrics(
         overall.add(right)
         if sample.qtype is not None:
             types[sample.qtype].add(right)
+            if sample.windows:
+                kept[sample.qtype].add(_kept_a_window(record, sample))
 
     metrics: dict[str, float | int] = {}
     if overall.total:
@@ -65,8 +68,15 @@ def multiple_choice_metrics(
         low, high = macro([(tally.correct, tally.total) for tally in parts])
         metrics |= {"accuracy_macro": sum(tally.share for tally in parts) / len(parts)}
         metrics |= {"accuracy_macro_low": low, "accuracy_macro_high": high}
+    for found in (kept, group_tallies(kept, info.groups)):
+        metrics |= {f"kept_{name}": tally.share for name, tally in sorted(found.items())}
     failed = sum(record.status != "ok" for record in by_uid.values())
     return metrics | {"samples": len(samples), "scored": overall.total, "failed": failed}
+
+
+def _kept_a_window(record: Record, sample: Sample) -> bool:
+    seconds = [frame["seconds"] for frame in record.kept_frames or ()]
+    return any(start <= at <= end for at in seconds for start, end in sample.windows)
 
 
 def group_tallies(types: Mapping[str, Tally], groups: Mapping[str, Sequence[str]]) -> dict[str, Tally]:

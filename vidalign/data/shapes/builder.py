@@ -11,17 +11,22 @@ from vidalign.common import dist
 from vidalign.common.errors import DataError, unknown
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.data.sets.base import Builder
-from vidalign.data.shapes.files import draw_missing, folder_name, make_clips
+from vidalign.data.shapes import one_moment
+from vidalign.data.shapes.files import ALL_KINDS, draw_missing, folder_name, make_clips
 from vidalign.data.shapes.questions import GROUPS
 from vidalign.data.shapes.samples import DATASET, conversation, multiple_choice, open_ended
-from vidalign.data.shapes.world import KINDS, SLOT_SECONDS, Clip
+from vidalign.data.shapes.world import SLOT_SECONDS, Clip
 
 
 class Shapes(Builder):
     """`Shapes(config).samples(split)`: draws the clips of the split that are not there yet."""
 
     info: ClassVar[DatasetInfo] = DatasetInfo(
-        name=DATASET, task="mc_qa", headline="accuracy_core", groups=GROUPS, feature_fps=1 / SLOT_SECONDS
+        name=DATASET,
+        task="mc_qa",
+        headline="accuracy_core",
+        groups={**GROUPS, **one_moment.GROUPS},
+        feature_fps=1 / SLOT_SECONDS,
     )
     type_numbers: ClassVar[Mapping[str, int]] = {
         name: number for number, name in enumerate((*GROUPS["core"], *GROUPS["hard"]), start=1)
@@ -44,8 +49,8 @@ class Shapes(Builder):
             raise DataError(f"datasets.{DATASET}: {unknown('split', split, counts)}")
         for name in ("kinds", "train_kinds"):
             for kind in getattr(self.config, name) or ():
-                if kind not in KINDS:
-                    raise DataError(f"datasets.{DATASET}.{name}: {unknown('kind', kind, KINDS)}")
+                if kind not in ALL_KINDS:
+                    raise DataError(f"datasets.{DATASET}.{name}: {unknown('kind', kind, ALL_KINDS)}")
         return make_clips(self.config.seed, split, counts[split], self.config.kinds)
 
     def samples(self, split: str) -> list[Sample]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from vidalign.common.io import content_key
 from vidalign.common.rng import draw_seed
+from vidalign.data.shapes import one_moment
 from vidalign.data.shapes.draw import NOISE, RGB, draw
-from vidalign.data.shapes.world import FPS, NUM_FRAMES, SCHEDULE, SIZE_PX, Clip, make_clip
+from vidalign.data.shapes.world import FPS, KINDS, NUM_FRAMES, SCHEDULE, SIZE_PX, Clip, make_clip
 from vidalign.media.video_writer import write_mp4
 
 if TYPE_CHECKING:
@@ -23,18 +24,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 # Raised when the same seed draws something else.
 DRAWING = 1
+ALL_KINDS = (*KINDS, one_moment.KIND)
 
 
 def folder_name(seed: int, blind: str | None = None, kinds: Sequence[str] | None = None) -> str:
     """Name of the folder for the videos of one seed; it changes with everything that changes the pictures."""
-    key = content_key(DRAWING, SIZE_PX, NUM_FRAMES, FPS, NOISE, RGB, seed, blind)
+    more = one_moment.DRAWN_BY if one_moment.KIND in (kinds or ()) else ()
+    key = content_key(DRAWING, SIZE_PX, NUM_FRAMES, FPS, NOISE, RGB, seed, blind, *more)
     return "-".join([f"seed{seed}", *([blind] if blind else []), *(kinds or []), key])
 
 
 def make_clips(seed: int, split: str, count: int, kinds: Sequence[str] | None = None) -> list[Clip]:
     """The first `count` clips of a split. Splits and seeds share no random draw. `kinds` take turns."""
     turns = kinds or SCHEDULE
-    return [make_clip(seed, split, index, kind=turns[index % len(turns)]) for index in range(count)]
+    return [_clip(seed, split, index, turns[index % len(turns)]) for index in range(count)]
 
 
 def draw_missing(
@@ -67,16 +70,22 @@ def draw_missing(
 
 
 def pictures(clip: Clip, blind: str | None = None) -> np.ndarray:
-    """uint8 (30, 64, 64, 3): the clip, or what a control shows of it."""
+    """uint8 (frames, 64, 64, 3): the clip, or what a control shows of it."""
     import numpy as np
 
-    video = draw(clip)
+    video = one_moment.draw_moment(clip) if clip.kind == one_moment.KIND else draw(clip)
     if blind == "blank":
         return np.zeros_like(video)
     if blind == "frame":
-        one = draw_seed(0, 0, clip.clip_id, "shapes single frame") % NUM_FRAMES
-        return np.repeat(video[one : one + 1], NUM_FRAMES, axis=0)
+        one = draw_seed(0, 0, clip.clip_id, "shapes single frame") % len(video)
+        return np.repeat(video[one : one + 1], len(video), axis=0)
     return video
+
+
+def _clip(seed: int, split: str, index: int, kind: str) -> Clip:
+    if kind == one_moment.KIND:
+        return one_moment.moment_clip(seed, split, index)
+    return make_clip(seed, split, index, kind=kind)
 
 
 def _write(clip: Clip, *, folder: Path, blind: str | None, kept: Sequence[int] | None) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import Media, Sample, Subtitle
-from vidalign.data.shapes.questions import RANKS, questions_of
-from vidalign.data.shapes.world import FPS, NUM_FRAMES, SLOT_SECONDS, Clip
+from vidalign.data.shapes import one_moment
+from vidalign.data.shapes.questions import RANKS, Question, questions_of
+from vidalign.data.shapes.world import FPS, SLOT_SECONDS, Clip
 
 DATASET = "shapes"
 PARAGRAPHS = "shapes_paragraphs"
 CAPTION_REQUEST = "Describe the video concisely."
-CLASSES = ("direction", "order", "count", "neighbours", "while", "hit", "vanish", "flash", "still")
+CLASSES = ("direction", "order", "count", "neighbours", "while", "hit", "vanish", "flash", "still", one_moment.KIND)
 
 
 def multiple_choice(clip: Clip, split: str) -> list[Sample]:
@@ -29,9 +30,15 @@ def multiple_choice(clip: Clip, split: str) -> list[Sample]:
             answer_idx=asked.answer_idx,
             answer=asked.answer,
             qtype=asked.qtype,
+            windows=tuple(clip.facts["windows"]) if clip.kind == one_moment.KIND else (),
         )
-        for n, asked in enumerate(questions_of(clip))
+        for n, asked in enumerate(asked_of(clip))
     ]
+
+
+def asked_of(clip: Clip) -> list[Question]:
+    """All questions about a clip of any kind."""
+    return [one_moment.moment_question(clip)] if clip.kind == one_moment.KIND else questions_of(clip)
 
 
 def open_ended(clip: Clip, split: str) -> list[Sample]:
@@ -47,7 +54,7 @@ def open_ended(clip: Clip, split: str) -> list[Sample]:
             answers=(asked.answer,),
             qtype=asked.qtype,
         )
-        for n, asked in enumerate(questions_of(clip))
+        for n, asked in enumerate(asked_of(clip))
     ]
 
 
@@ -69,6 +76,7 @@ def moments(clip: Clip, split: str) -> list[Sample]:
         "count": lambda facts: f"the {facts['shape']} is white",
         "while": lambda facts: "the square is white",
         "flash": lambda facts: "a flash appears",
+        one_moment.KIND: lambda facts: "a cross appears",
     }
     if clip.kind not in queries:
         return []
@@ -92,7 +100,7 @@ def subtitled(clip: Clip, split: str) -> list[Sample]:
 def dialogue(clip: Clip, split: str) -> list[Sample]:
     """Questions and answers as turns, the user first; the video's place is marked in the first turn."""
     turns: list[str] = []
-    for asked in questions_of(clip):
+    for asked in asked_of(clip):
         turns += [f"{asked.text}?", f"{asked.answer}."]
     turns[0] = f"<video>\n{turns[0]}"
     return [_sample(clip, split, f"{clip.clip_id}_dialogue", "dialogue", texts=tuple(turns))]
@@ -105,7 +113,7 @@ def conversation(clip: Clip, split: str) -> list[Sample]:
     import numpy as np
 
     rng = np.random.default_rng(draw_seed(0, 0, clip.clip_id, "shapes conversation"))
-    pairs = [(asked.text, asked.answer) for asked in questions_of(clip)]
+    pairs = [(asked.text, asked.answer) for asked in asked_of(clip)]
     if clip.kind == "order":
         ranks = zip(RANKS, clip.facts["colours"], strict=True)
         pairs = [(f"which colour appears {rank}", colour) for rank, colour in ranks]
@@ -118,7 +126,7 @@ def conversation(clip: Clip, split: str) -> list[Sample]:
 
 def textual_video(clip: Clip, split: str) -> list[Sample]:
     """Captions in place of pictures, with the first question."""
-    asked = questions_of(clip)[0]
+    asked = asked_of(clip)[0]
     return [
         Sample(
             uid=f"{DATASET}/{split}/{clip.clip_id}_text",
@@ -198,6 +206,8 @@ def sentence(clip: Clip) -> str:
         return f"a {facts['mover']} {facts['shape']} hits a {facts['answer']} one"
     if clip.kind == "vanish":
         return f"a {facts['answer']} thing vanishes"
+    if clip.kind == one_moment.KIND:
+        return f"a {facts['answer']} cross flashes up"
     return f"a white cross flashes at the {facts['answer']}"
 
 
@@ -220,7 +230,7 @@ def _sample(clip: Clip, split: str, native: str, task: str, *, dataset: str = DA
         video_id=clip.clip_id,
         path=f"{clip.clip_id}.mp4",
         fps=float(FPS),
-        duration_seconds=NUM_FRAMES / FPS,
+        duration_seconds=len(clip.frames) / FPS,
     )
     return Sample(uid=f"{dataset}/{split}/{native}", dataset=dataset, split=split, task=task, media=media, **values)
 

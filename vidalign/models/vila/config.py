@@ -73,6 +73,10 @@ class SelectorConfig:
         choices=("argmax", "sample"),
     )
     temperature: float | None = option(None, "of the Gumbel softmax in training; null: the official falling one", low=0)
+    rate: float = option(1.0, "factor on run's learning rate for the Frame-Prompter", low=0.0)
+    zero_bias: bool = option(
+        False, "its pooling layer starts without bias, in which the small means over channels drown at first"
+    )
 
 
 @dataclass
@@ -107,6 +111,20 @@ class LoRAConfig:
 
 
 @dataclass
+class StoreConfig:
+    """The frozen ViT's outputs (before ln_vision, which trains) from the feature store instead of decoded frames."""
+
+    use: str = option(
+        "never",
+        "never; evaluation: there frames are the same at every visit; always: training too, on the evaluation's frames "
+        "and without random crops",
+        choices=("never", "evaluation", "always"),
+    )
+    frames: int | None = option(None, "stored of every clip; null: num_frames", low=1)
+    max_gib: float = option(2.0, "what may be written; more is an error that says how much it would be", low=0.0)
+
+
+@dataclass
 class TowerConfig:
     """What ViLA, its variants and SeViLA have in common."""
 
@@ -114,6 +132,7 @@ class TowerConfig:
     size: str = option("flant5xl", "a row of vidalign/models/vila/sizes.py", choices=tuple(SIZES))
     weights: WeightsConfig = option(WeightsConfig, "pretrained parts")
     num_frames: int = option(32, "frames that the ViT sees", low=1)
+    store: StoreConfig = option(StoreConfig, "stored outputs of the ViT")
     clean_text: bool = option(False, "lower case and less punctuation in prompts; configured officially, never applied")
     max_txt_len: int = option(128, "longest prompt in tokens, cut on the left", low=8)
     dropout: float = option(0.1, "in Q-Former and T5 while training", low=0.0, high=1.0)

@@ -22,7 +22,7 @@ from vidalign.backbones.flan_t5_answers import MAX_NEW_TOKENS, Steps, first_step
 from vidalign.common.output import Output
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import DatasetInfo
-from vidalign.media.spec import MediaSpec
+from vidalign.media.spec import MediaSpec, StoredFrames
 from vidalign.models.base import OptionScores
 from vidalign.models.vila import tower
 from vidalign.models.vila.frame_prompter import (
@@ -95,6 +95,8 @@ class ViLA(nn.Module):
             num_tokens=dims.num_tokens,
             gradient=config.selector.gradient,
         )
+        if config.selector.zero_bias:
+            nn.init.zeros_(self.fs.conv_pool.bias)
         # Kept: with a shared Q-Former `Qformer_T` is dead weight; the released layout has it. [vila_train]
         self.Qformer_T = qformer().requires_grad_(False)
         self.query_tokens_T = tower.start_queries(dims)
@@ -130,9 +132,19 @@ class ViLA(nn.Module):
         """T frames, one per interval; a random frame and a random box in training."""
         return frames_spec(self.config)
 
+    def stored_frames(self, *, train: bool) -> StoredFrames | None:
+        """The ViT's outputs in place of frames, where `config.store` wants them."""
+        return tower.stored_frames(self.visual_encoder, self.config, train=train)
+
     def processor(self, info: DatasetInfo, *, train: bool, seed: int) -> LetterProcessor:
         """Prompts of this model for one benchmark."""
         return letter_processor(self.config, info, train=train, seed=seed, cache_dir=self.cache_dir)
+
+    def learning_rate_factors(self) -> dict[str, float]:
+        """Name of a trained parameter -> factor on the run's learning rate."""
+        own = 1.0 if self.frames_kept is None else self.config.selector.rate
+        trained = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
+        return {name: own if name.startswith("fs.") else 1.0 for name in trained}
 
     def checkpoint_blocks(self) -> list[nn.Module]:
         """The modules that activation checkpointing wraps."""

@@ -101,7 +101,7 @@ class LetterProcessor:
         text = prompts.cleaned(sample_prompt(sample)) if self.clean_text else sample_prompt(sample)
         item = {
             "uid": sample.uid,
-            "video": media,
+            seen_name(media): media,
             "answer_idx": -1 if sample.answer_idx is None else sample.answer_idx,
             "num_options": len(sample.options),
             # Kept: cut on the left in training, T5's prompt not at all at evaluation (spec vila, trap 8).
@@ -119,13 +119,13 @@ class LetterProcessor:
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         """The batch the model reads.
 
-        uid: list[str]; video (B, T, 3, px, px); answer_idx, -1 where hidden, and num_options (B,); letter_ids (5,);
-        prompt_ids, prompt_mask, question_ids, question_mask (B, L); gumbel_uniform (B, S, K) where noise is drawn; in
-        training target_ids (B, L), -100 on padding, and target_mask.
+        uid: list[str]; video (B, T, 3, px, px), or features (B, T, N * C) of the store; answer_idx, -1 where hidden,
+        and num_options (B,); letter_ids (5,); prompt_ids, prompt_mask, question_ids, question_mask (B, L);
+        gumbel_uniform (B, S, K) where noise is drawn; in training target_ids (B, L), -100 on padding, and target_mask.
         """
         batch: dict[str, Any] = {
             "uid": [item["uid"] for item in items],
-            "video": torch.stack([item["video"] for item in items]),
+            **stacked_frames(items),
             "letter_ids": torch.tensor(self.letter_ids),
         }
         for name in ("answer_idx", "num_options"):
@@ -142,6 +142,17 @@ class LetterProcessor:
     def _draw(self, sample: Sample, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(draw_seed(self.seed, epoch, sample.uid, "frame choice"))
         return torch.rand(*self.gate, generator=generator)
+
+
+def seen_name(media: Tensor) -> str:
+    """`video` for frames (T, 3, px, px), `features` for rows of the store."""
+    return "video" if media.ndim == 4 else "features"
+
+
+def stacked_frames(items: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """{"video": (B, T, 3, px, px)}, or {"features": (B, T, N * C)} from the store."""
+    name = "video" if "video" in items[0] else "features"
+    return {name: torch.stack([item[name] for item in items])}
 
 
 def check_options(sample: Sample, *, needs_answer: bool) -> None:

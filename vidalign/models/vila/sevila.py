@@ -21,7 +21,7 @@ from vidalign.backbones import flan_t5
 from vidalign.backbones.flan_t5_answers import Steps, first_logits, first_steps, official_steps
 from vidalign.common.output import Output
 from vidalign.common.sample import DatasetInfo
-from vidalign.media.spec import MediaSpec
+from vidalign.media.spec import MediaSpec, StoredFrames
 from vidalign.models.base import OptionScores
 from vidalign.models.vila import tower
 from vidalign.models.vila.keys import load_complete, load_start, trained_state
@@ -105,6 +105,10 @@ class SeViLA(nn.Module):
     def media_spec(self) -> MediaSpec:
         """T frames; random ones and a random box in training."""
         return frames_spec(self.config)
+
+    def stored_frames(self, *, train: bool) -> StoredFrames | None:
+        """The ViT's outputs in place of frames, where `config.store` wants them."""
+        return tower.stored_frames(self.visual_encoder, self.config, train=train)
 
     def processor(self, info: DatasetInfo, *, train: bool, seed: int) -> SeViLAProcessor:
         """Prompts of this model for one benchmark."""

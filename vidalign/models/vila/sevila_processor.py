@@ -12,7 +12,14 @@ from torch import Tensor
 from vidalign.common.errors import DataError
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.models.vila import prompts
-from vidalign.models.vila.processor import check_options, localizer_prompt, open_tokenizers, sample_prompt
+from vidalign.models.vila.processor import (
+    check_options,
+    localizer_prompt,
+    open_tokenizers,
+    sample_prompt,
+    seen_name,
+    stacked_frames,
+)
 from vidalign.text.fast_tokenizers import FastTokenizer
 
 FRAME_PREFIX = "Frame: "
@@ -42,7 +49,7 @@ class SeViLAProcessor:
     ) -> dict[str, Any]:
         """One item for `collate`."""
         assert media is not None, f"{sample.uid}: frames expected"
-        item = {"uid": sample.uid, "video": media, "loc": self._text(localizer_prompt(sample))}
+        item = {"uid": sample.uid, seen_name(media): media, "loc": self._text(localizer_prompt(sample))}
         if sample.task == "moment":
             return item | self._moment(sample, frames)
         if self.trains == "localizer_pretraining":
@@ -65,7 +72,7 @@ class SeViLAProcessor:
         """
         batch: dict[str, Any] = {
             "uid": [item["uid"] for item in items],
-            "video": torch.stack([item["video"] for item in items]),
+            **stacked_frames(items),
             "letter_ids": torch.tensor(self.letter_ids),
             "yes_no_ids": torch.tensor(self.yes_no_ids),
             "frame_prefix_ids": torch.tensor(self.frame_prefix),

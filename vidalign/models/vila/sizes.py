@@ -1,6 +1,6 @@
 """Sizes of the whole tower by name: ViT, Q-Former, T5. Imports nothing heavy.
 
-Sources: LAVIS' configs of InstructBLIP FLAN-T5-XL and -XXL; `tiny` and `mid` are ours.
+Sources: LAVIS' configs of InstructBLIP FLAN-T5-XL and -XXL; `tiny`, `shapes` and `mid` are ours.
 """
 
 from __future__ import annotations
@@ -58,6 +58,23 @@ SIZES: dict[str, Dims] = {
         qformer_positions=128,
         num_queries=4,
         t5=_t5(64, 128, 4, 2, d_kv=16, vocab=1024),
+    ),
+    # The drawn world's: its base is trained by runners/shapes_vila.py, words are whole pieces of its tokenizers.
+    "shapes": Dims(
+        image_px=32,
+        patch_px=8,
+        vision_dim=64,
+        vision_depth=3,
+        vision_heads=4,
+        vision_mlp_ratio=2.0,
+        qformer_dim=64,
+        qformer_depth=2,
+        qformer_heads=4,
+        qformer_hidden=128,
+        qformer_vocab=256,
+        qformer_positions=64,
+        num_queries=2,
+        t5=_t5(96, 192, 4, 2, d_kv=24, vocab=256) | {"num_decoder_layers": 1},
     ),
     # For speed measurements on a CPU: large enough that the matrices, not Python, take the time.
     "mid": Dims(

@@ -7,14 +7,17 @@ Shape letters: B samples, T frames, N tokens of a frame, C their width, Q querie
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
 
 from vidalign.backbones import flan_t5
 from vidalign.backbones.eva_vit import EvaViT
 from vidalign.backbones.qformer import QFormer
+from vidalign.common.io import content_key
+from vidalign.media.spec import StoredFrames
 from vidalign.media.transforms import normalize_clip
 from vidalign.models.vila.sizes import Dims
 
@@ -68,13 +71,32 @@ def build_t5(dims: Dims, *, dtype: torch.dtype = torch.float32, dropout: float =
 @torch.no_grad()
 def look(vit: EvaViT, batch: Mapping[str, Tensor]) -> Tensor:
     """The ViT's tokens (B, T, N, C) of a batch: of "video" (B, T, 3, px, px), bytes or normalised numbers, or what the
-    store holds as "features"."""
+    store holds as "features" (B, T, N * C)."""
     if "features" in batch:
-        return batch["features"].float()
+        return batch["features"].float().reshape(*batch["features"].shape[:2], vit.num_tokens, vit.dim)
     video = batch["video"]
     frames = rearrange(video, "b t c h w -> (b t) c h w")
     frames = normalize_clip(frames) if frames.dtype == torch.uint8 else frames
     return rearrange(vit(frames), "(b t) n c -> b t n c", b=len(video))
+
+
+def stored_frames(vit: EvaViT, config: Any, *, train: bool) -> StoredFrames | None:
+    """What the store has to hold for `config.store`, None where frames are decoded."""
+    if config.store.use == "never" or (train and config.store.use == "evaluation"):
+        return None
+    where = vit.pos_embed.device
+
+    def encode(frames_T3PP: Tensor) -> Tensor:
+        return look(vit, {"video": frames_T3PP[None].to(where)})[0].flatten(1).cpu()
+
+    return StoredFrames(
+        name="eva_vit",
+        key=content_key(*(content_key(value.float().cpu().numpy().tobytes()) for value in vit.state_dict().values())),
+        frames=config.store.frames or config.num_frames,
+        dim=vit.num_tokens * vit.dim,
+        encode=encode,
+        max_gib=config.store.max_gib,
+    )
 
 
 def frame_tokens(
@@ -99,10 +121,11 @@ def frame_tokens(
         ]
         return torch.cat(per_frame, dim=1)
     hidden = qformer(
-        queries_1QD.expand(batch * frames, -1, -1),
+        # Without text all rows begin alike.
+        queries_1QD if ids_BL is None else queries_1QD.expand(batch, -1, -1),
         rearrange(x_BTNC, "b t n c -> (b t) n c"),
-        ids_RL=None if ids_BL is None else repeat(ids_BL, "b l -> (b t) l", t=frames),
-        text_mask_RL=None if mask_BL is None else repeat(mask_BL, "b l -> (b t) l", t=frames),
+        ids_RL=ids_BL,
+        text_mask_RL=mask_BL,
         queries_only=True,
     )
     return rearrange(proj(hidden), "(b t) q d -> b t q d", t=frames)

@@ -1,0 +1,103 @@
+"""ViLA's base models of the drawn world: their texts say what is true, losses fall, files load into the model."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vidalign.common.errors import DataError
+from vidalign.data.shapes.one_moment import colour_question, still
+from vidalign.data.shapes.world import COLOURS, FLASH
+from vidalign.models.vila import prompts
+from vidalign.models.vila.config import ViLAConfig, WeightsConfig
+from vidalign.models.vila.model import ViLA
+from vidalign.runners import shapes_vila
+from vidalign.runners.shapes_vila_words import DIMS, ReaderTrainer, frame_words, train_words, word_tokens
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder, patch, losses = tmp_path_factory.mktemp("base"), pytest.MonkeyPatch(), []
+    patch.setattr(shapes_vila, "_STILLS", 200)
+    patch.setattr(shapes_vila, "_UNSEEN", 40)
+    report = shapes_vila.make_vila_base(
+        folder, steps=(8, 8, 8), seed=0, on_step=lambda step, loss: losses.append((step, loss))
+    )
+    patch.undo()
+    return folder, report, losses
+
+
+def test_losses_fall_and_everything_is_measured(base):
+    _, report, losses = base
+    assert [step for step, _ in losses] == list(range(8)) * 3
+    for part in (losses[:8], losses[8:16], losses[16:]):
+        assert part[-1][1] < part[0][1]
+    assert set(report["letters"]) == {"text, 16 frames", "still"} and 0 <= report["cross_colour"] <= 1
+
+
+def test_the_files_load_as_those_of_the_released_models(base):
+    folder, _, _ = base
+    weights = WeightsConfig(vision=str(folder / "eva_vit.pth"), t5=str(folder / "t5"), start=str(folder / "start.pth"))
+    model = ViLA.from_config(ViLAConfig(size="shapes", num_frames=16, weights=weights))
+    start = torch.load(folder / "start.pth", weights_only=True)
+    assert torch.equal(model.ln_vision.weight, start["ln_vision.weight"])
+    assert torch.equal(model.query_tokens_T, start["query_tokens"]), "the teacher starts as a copy"
+    assert model.ln_vision.weight.std() > 0.2, "channels weigh differently, or the Frame-Prompter sees nothing"
+    vision = torch.load(folder / "eva_vit.pth", weights_only=True)
+    assert torch.equal(model.visual_encoder.cls_token, vision["cls_token"])
+
+
+def test_every_word_is_one_piece(tmp_path):
+    for kind in ("t5", "bert"):
+        words = train_words(tmp_path / f"{kind}.json", kind=kind)
+        assert words.vocab_size <= DIMS.qformer_vocab
+        told = [*COLOURS, FLASH, "bright", "dark", *prompts.LETTERS, "Option"]
+        assert all(len(words.words(word)) == 1 for word in told)
+        assert len({words.one_id(word) for word in told}) == len(told)
+
+
+def test_textual_frames_say_what_stills_show(tmp_path):
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        frame, bright = still(rng)
+        first, second = frame_words(frame, bright)
+        crosses = [thing.colour for thing in frame if thing.shape == FLASH]
+        assert first == ([FLASH, *crosses] if crosses else ["bright" if bright else "dark"])
+        assert second == [thing.colour for thing in frame if thing.shape != FLASH] and len(second) == 2
+        assert bright or not crosses
+    words = train_words(tmp_path / "t5.json", kind="t5")
+    table = torch.nn.Embedding(DIMS.t5["vocab_size"], 8)
+    tokens = word_tokens(table, words, [[[FLASH, "red"], ["blue", "blue"]]])
+    both = table(torch.tensor([words.one_id(FLASH), words.one_id("red")])).sum(0) / 2**0.5
+    assert tokens.shape == (1, DIMS.num_queries, 8) and torch.allclose(tokens[0, 0], both)
+
+
+def test_letters_are_supervised_at_the_options(tmp_path):
+    words, bert = (train_words(tmp_path / f"{kind}.json", kind=kind) for kind in ("t5", "bert"))
+    trainer = ReaderTrainer(words, bert, seed=0)
+    asked = [colour_question(np.random.default_rng(row), COLOURS[row]) for row in range(3)]
+    ids = [words.encode(prompts.qa_prompt(one.text, one.options)) for one in asked]
+    for row, one in zip(ids, asked, strict=True):
+        assert [id_ for id_ in row if id_ in trainer._colours] == [words.one_id(option) for option in one.options]
+
+
+def test_the_table_has_the_means_and_names_what_is_missing(tmp_path):
+    spec = importlib.util.spec_from_file_location("table", REPOSITORY / "data_prep/shapes_vila.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    for seed, value in ((0, 0.25), (1, 0.75)):
+        for run in {run for run, _ in script.ENTRIES.values()}:
+            (tmp_path / f"seed{seed}" / run).mkdir(parents=True)
+            metrics = {script.SET: {"accuracy_moment": value, "kept_moment": value / 2}}
+            (tmp_path / f"seed{seed}" / run / "metrics.json").write_text(json.dumps(metrics))
+    rows = script.collect(tmp_path)
+    assert script.mean(rows)["accuracy_moment"] == 0.5 and script.mean(rows)["kept_moment_official"] == 0.25
+    assert "0.750" in script.table(rows)
+    (tmp_path / "seed1" / "drawn" / "metrics.json").unlink()
+    with pytest.raises(DataError, match=r"drawn/metrics.json is not there"):
+        script.collect(tmp_path)
