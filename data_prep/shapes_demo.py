@@ -56,9 +56,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     print("\n=== base models", flush=True)
-    _bases(
-        ["--cache", experiment.paths.cache, *((*SHORT_BASES, *SHORT_PICTURES) if options.short else ())], given, folder
-    )
+    settings = ("--cache", experiment.paths.cache, *((*SHORT_BASES, *SHORT_PICTURES) if options.short else ()))
+    parts = ["clip", "llm", *(["visual_start"] if experiment.model.adapter.visual_start else [])]
+    _bases(settings, parts, given, folder)
     made = time.monotonic() - start
     _trainings(given, folder)
     total = time.monotonic() - start

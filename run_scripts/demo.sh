@@ -8,8 +8,7 @@ The demo of vidalign: BoViLA answers questions about short drawn videos. Times a
   1. environment    once, 2 to 15 minutes; nothing when it is there
   2. base models    once, about 12 minutes: a tiny CLIP and, beside it, a tiny language model, from clips of their own; on
                     the second core 3400 clips are drawn into mp4 files meanwhile and their CLIP features stored
-  3. BoViLA         about 6 minutes together with 4: its published set of parameters trains on the frozen base, from a
-                    random start
+  3. BoViLA         about 4 minutes together with 4: its published set of parameters trains on the frozen base
   4. two controls   the same training beside it, with blank videos, and with one frame of each video
 Everything that can be reused lies in the folder cache/, the results in output/bovila_shapes (run.output_dir=DIR).
 
