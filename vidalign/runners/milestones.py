@@ -142,13 +142,14 @@ class Milestones:
         return replace(progress, epoch=progress.epoch + 1, iteration=0)
 
     def _score(self) -> float | None:
-        """run.best_metric, else the headline metric, of the first split that has it; negative where less is better."""
+        """run.best_metric, else the headline metric of dataset or task, of the first split that has it; negative where
+        less is better."""
         wish = self.runner.run.best_metric
         for one in self.sets:
-            name = wish or one.info.headline
-            value = self.results[one.name][1].get(name)
-            if value is not None:
-                return -value if name.endswith(LESS_IS_BETTER) else value
+            metrics = self.results[one.name][1]
+            for name in [wish] if wish else [one.info.headline, getattr(self.task, "headline", None)]:
+                if name in metrics:
+                    return -metrics[name] if name.endswith(LESS_IS_BETTER) else metrics[name]
         known = ", ".join(sorted({name for _, metrics in self.results.values() for name in metrics}))
         if wish is not None:
             raise ConfigError(f"run.best_metric: no split has {wish!r}; there is {known}")
