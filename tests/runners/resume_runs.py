@@ -131,7 +131,7 @@ def equal(one, other, at="checkpoint"):
         assert one == other, at
 
 
-def same_end(one, other):
+def same_end(one, other, split="predictions/nextqa/val.jsonl"):
     """Both run folders hold the same weights, optimizer, averages, lines, records and metrics, and no leftovers."""
     for name in ("last", "best"):
         contents = [read_checkpoint(folder / f"checkpoints/{name}.pt") for folder in (one, other)]
@@ -139,6 +139,6 @@ def same_end(one, other):
             del content["config"]  # holds the folder's name
         equal(*contents, at=name)
     assert lines(one / "metrics.jsonl") == lines(other / "metrics.jsonl")
-    for name in ("predictions/nextqa/val.jsonl", "metrics.json"):
+    for name in (split, "metrics.json"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     assert not [path for path in other.rglob("*") if path.name.startswith(".")], "leftovers"

@@ -16,12 +16,13 @@ from vidalign.common.record import Record
 from vidalign.common.sample import Sample
 from vidalign.config.load import load
 from vidalign.data.sampler import EvalSampler
-from vidalign.registry import RUNNERS
+from vidalign.registry import RUNNERS, TASKS
 from vidalign.runners.build import DataRoom, build_model
 from vidalign.runners.callbacks import MetricsFile
 from vidalign.runners.eval_parts import PartFiles, whole_lines
 from vidalign.runners.keep import Keeper
 from vidalign.runners.meters import EpochMeters
+from vidalign.runners.milestones import Milestones
 from vidalign.runners.progress import Progress
 from vidalign.runners.stop import StopRequest
 from vidalign.runners.watchdog import Watchdog
@@ -260,3 +261,23 @@ def test_the_watchdog_ends_what_stands_still_and_waits_for_the_scoring(monkeypat
         assert ends == []
         time.sleep(1)
     assert ends[0] == 75 and "nothing has moved" in capfd.readouterr().err
+
+
+def test_the_best_is_the_least_where_less_is_better(capsys):
+    def score(metrics, *, wish=None, headline="accuracy"):
+        one = SimpleNamespace(name="a/val", info=SimpleNamespace(headline=headline))
+        of = SimpleNamespace(
+            runner=SimpleNamespace(run=SimpleNamespace(best_metric=wish)),
+            task=TASKS.load("open_ended"),
+            sets=[one],
+            results={"a/val": ([], metrics)},
+        )
+        return Milestones._score(of)
+
+    assert score({"accuracy": 0.5}) == 0.5 and score({"mse": 2.0}, headline="mse") == -2.0
+    assert score({"R@1": 0.1, "v2t_MedR": 3.0}, wish="v2t_MedR") == -3.0
+    assert score({"contained_match": 0.3, "exact_match": 0.2}) == 0.3
+    assert score({"R@1": 0.1}) is None
+    assert "no best.pt: no split has accuracy; name a metric with run.best_metric: R@1" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="no split has 'x'; there is R@1"):
+        score({"R@1": 0.1}, wish="x")

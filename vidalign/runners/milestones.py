@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ from vidalign.runners.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from vidalign.runners.run import Results, Runner
+
+
+LESS_IS_BETTER = ("mse", "MedR", "MeanR", "loss")
 
 
 @dataclass
@@ -138,13 +142,18 @@ class Milestones:
         return replace(progress, epoch=progress.epoch + 1, iteration=0)
 
     def _score(self) -> float | None:
-        """run.best_metric, else the headline metric, of the first split that has it."""
+        """run.best_metric, else the headline metric of dataset or task, of the first split that has it; negative where
+        less is better."""
         wish = self.runner.run.best_metric
         for one in self.sets:
             metrics = self.results[one.name][1]
-            if (wish or one.info.headline) in metrics:
-                return metrics[wish or one.info.headline]
-        if wish is None:
-            return None
-        known = sorted({name for _, metrics in self.results.values() for name in metrics})
-        raise ConfigError(f"run.best_metric: no split has {wish!r}; there is {', '.join(known)}")
+            for name in [wish] if wish else [one.info.headline, getattr(self.task, "headline", None)]:
+                if name in metrics:
+                    return -metrics[name] if name.endswith(LESS_IS_BETTER) else metrics[name]
+        known = ", ".join(sorted({name for _, metrics in self.results.values() for name in metrics}))
+        if wish is not None:
+            raise ConfigError(f"run.best_metric: no split has {wish!r}; there is {known}")
+        if dist.is_main():
+            wanted = " or ".join(sorted({one.info.headline for one in self.sets}))
+            print(f"no best.pt: no split has {wanted}; name a metric with run.best_metric: {known}", file=sys.stderr)
+        return None

@@ -22,6 +22,7 @@ class OpenEnded:
     """Asks a model to `generate` and makes records with pred_text. `judge`: a plug-in that the runner builds."""
 
     needs: ClassVar[str] = "generate"
+    headline: ClassVar[str] = "contained_match"  # where the dataset's own belongs to another task
 
     def __init__(self, config: OpenEndedConfig) -> None:
         self.config = config

@@ -36,6 +36,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "entailment": ("question",),
     "moment": ("question",),
 }
+# task -> the metric that picks best.pt, where it is not the accuracy
+HEADLINES: Mapping[str, str] = {"caption": "cider", "moment": "R1@0.5", "regression": "mse", "retrieval": "R@1"}
 
 
 @dataclass
@@ -53,7 +55,7 @@ class OwnData(AnnotationBuilder):
 
     def __init__(self, config: OwnDataConfig) -> None:
         super().__init__(config)
-        self.info = DatasetInfo(name="own_data", task=config.task)
+        self.info = DatasetInfo(name="own_data", task=config.task, headline=HEADLINES.get(config.task, "accuracy"))
 
     def rows_of(self, split: str) -> Iterable[Row]:
         """Lines of the file."""
