@@ -26,7 +26,7 @@ BENCHMARKS = {
         *(f"lvu_{task}" for task in LVU),
     ),
     "bovila": ("star", "dramaqa", "vlep", "tvqa", "how2qa", "clips"),
-    "llama_vqa": ("nextqa", "star", "dramaqa", "vlep", "tvqa", "clips"),
+    "llama_vqa": ("nextqa", "nextqa_33b", "star", "dramaqa", "vlep", "tvqa", "clips"),
     "topa": ("nextqa", "star", "tvqa", "clips"),
     "video_panda": ("clips_qa",),
     "vila": ("nextqa", "star", "how2qa", "tvqa", "vlep", "clips"),
@@ -34,8 +34,19 @@ BENCHMARKS = {
     "vila_lora": ("nextqa", "clips"),
     "sevila": ("nextqa", "star", "how2qa", "tvqa", "vlep", "qvhighlights", "clips"),
 }
+# Systems that are also published without training on a benchmark.
+ZERO_SHOT = {
+    "sevila": ("nextqa", "star", "how2qa", "tvqa", "vlep", "egoschema", "egoschema_full"),
+    "topa": ("nextqa", "star", "tvqa", "egoschema", "egoschema_full"),
+}
+EVALUATED = {
+    "topa": ("mvbench", "msrvtt", "vatex"),
+    "video_panda": ("msvd_qa", "msrvtt_qa", "tgif_qa", "activitynet_qa", "video_chatgpt"),
+}
 STAGES = ("prealign", "pretrain", "finetune")
 RUNS = [(system, name, purpose) for system in SYSTEMS for name in BENCHMARKS[system] for purpose in ("train", "eval")]
+RUNS += [(system, name, "zeroshot") for system, names in ZERO_SHOT.items() for name in names]
+RUNS += [(system, name, "eval") for system, names in EVALUATED.items() for name in names]
 ALL_YAML = sorted((REPOSITORY / "configs").rglob("*.yaml"))
 SCRIPTS = sorted(path for path in (REPOSITORY / "run_scripts").glob("*/*.sh") if path.parent.name in SYSTEMS)
 # What a part of a config (a model alone, a dataset alone) lacks.
@@ -84,6 +95,23 @@ def test_every_benchmark_has_its_config_and_script(system, benchmark, purpose):
     text = script.read_text()
     assert f"configs/{system}/{benchmark}_{purpose}.yaml" in text
     assert "set -euo pipefail" in text and '"$@"' in text and os.access(script, os.X_OK)
+
+
+# Where a benchmark has several evaluation splits: the one whose number is published.
+SPLITS = {
+    ("bovila", "how2qa"): "public_val",
+    **dict.fromkeys([(system, "how2qa") for system in ("vila", "vila_ori", "sevila", "lf_vila")], "val"),
+    ("lf_vila", "activitynet_captions"): "val_1",
+    ("lf_vila", "condensed_movies"): "val",
+    **dict.fromkeys([("lf_vila", name) for name in ("didemo", "queryd", "violin", "coin", "activitynet_qa")], "test"),
+    **dict.fromkeys([(system, "nextqa") for system in ("llama_vqa", "topa", "vila", "vila_ori", "sevila")], "val"),
+    ("topa", "vatex"): "val",
+}
+
+
+@pytest.mark.parametrize(("system", "benchmark"), SPLITS)
+def test_the_split_is_the_published_one(system, benchmark):
+    assert loaded(system, benchmark, "eval").datasets[benchmark].eval == SPLITS[system, benchmark]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -177,6 +177,8 @@ def test_metrics_carry_the_judges_name_and_count_the_skipped():
     samples = [question(str(number), "test") for number in range(3)]
     records = [Record(uid="0", pred_text="a cat"), Record(uid="1", pred_text="x"), Record(uid="2", status="failed")]
     metrics = judged(Echo(), records, samples, DatasetInfo(name="msvd_qa", task="open_qa"))
+    assert metrics.pop("accuracy_echo_low") < 1.0 == metrics.pop("accuracy_echo_high")
+    assert metrics.pop("accuracy_all_echo") == pytest.approx(2 / 3), "the failed one is wrong"
     assert metrics == {"accuracy_echo": 1.0, "score_echo": 3.0, "judged_echo": 2, "unparsed_echo": 0, "skipped_echo": 1}
 
 

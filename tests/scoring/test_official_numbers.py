@@ -145,6 +145,7 @@ def test_star_macro_and_micro(tmp_path: Path) -> None:
         ("", "no predictions in it"),
         ("{", "neither JSON nor a line of JSON"),
         ('{"uid": "star/val/x", "colour": 3}\n', "record 1"),
+        ('{"uid": null}\n', "record 1: uid None"),
     ],
 )
 def test_wrong_prediction_files_are_told(content: str, words: str, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def _split_of_records(path: Path) -> str | None:
         with open(path, encoding="utf-8") as file:
             uid = json.loads(file.readline())["uid"]
         return uid.split("/")[1]
-    except (OSError, ValueError, TypeError, KeyError, IndexError, UnicodeDecodeError):
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, UnicodeDecodeError):
         return None
 
 

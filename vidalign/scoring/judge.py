@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vidalign.scoring.intervals import wilson
 from vidalign.scoring.judge_prompts import PROTOCOLS
 
 OFFICIAL_JUDGE = "gpt-3.5-turbo"
@@ -128,9 +129,13 @@ def official_summary(stored: Iterable[Sequence[Mapping[str, Any]]]) -> dict[str,
     }
 
 
-def judge_metrics(judge: str, verdicts: Sequence[Verdict], *, protocol: str = "open_ended") -> dict[str, float | int]:
-    """Metrics under names that end in the judge's: accuracy_<judge>, score_<judge>, unparsed_<judge>.
+def judge_metrics(
+    judge: str, verdicts: Sequence[Verdict], *, protocol: str = "open_ended", asked: int | None = None
+) -> dict[str, float | int]:
+    """Metrics under names that carry the judge's: accuracy_<judge> with its 95 % interval (_low, _high), score_<judge>,
+    unparsed_<judge>.
 
+    asked: how many questions there were, the failed ones too; accuracy_all_<judge> is the share of yes among them.
     Unparsed replies are counted and left out of accuracy and score, as the official numbers leave them out. For the
     protocols without yes and no: <protocol>_<judge>, their mean score.
     """
@@ -141,6 +146,11 @@ def judge_metrics(judge: str, verdicts: Sequence[Verdict], *, protocol: str = "o
         return {f"{protocol}_{judge}": mean, f"{protocol}_unparsed_{judge}": unparsed}
     told = [verdict.correct for verdict in verdicts if verdict.correct is not None]
     metrics: dict[str, float | int] = {f"accuracy_{judge}": sum(told) / len(told) if told else float("nan")}
+    if asked:
+        metrics[f"accuracy_all_{judge}"] = sum(told) / asked
+    if told:
+        ends = wilson(sum(told), len(told))
+        metrics |= dict(zip((f"accuracy_{judge}_low", f"accuracy_{judge}_high"), ends, strict=True))
     if scores:
         metrics[f"score_{judge}"] = mean
     return metrics | {f"judged_{judge}": len(verdicts) - unparsed, f"unparsed_{judge}": unparsed}

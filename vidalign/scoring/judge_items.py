@@ -20,14 +20,16 @@ ASPECTS = {
 def judged(judge: Judge, records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo) -> dict[str, float]:
     """Metrics of every protocol of the split; failed records are left out and counted (skipped_<judge>).
 
-    Kept: accuracy and scores are over what was answered, as published.
+    Kept: accuracy and scores are over what was answered, as published. accuracy_all_<judge> counts as wrong what failed
+    and what got no readable verdict.
     """
     by_uid = exactly_one_each(records, samples)
+    known = sum(sample.answer is not None for sample in samples)
     metrics: dict[str, float] = {}
     for protocol in protocols(info, samples):
         items = items_of(by_uid, samples, protocol=protocol)
         if items:
-            metrics |= judge_metrics(judge.name, judge.judge(items), protocol=protocol)
+            metrics |= judge_metrics(judge.name, judge.judge(items), protocol=protocol, asked=known)
     return metrics | {f"skipped_{judge.name}": sum(record.status != "ok" for record in by_uid.values())}
 
 

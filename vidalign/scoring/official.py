@@ -99,6 +99,8 @@ def _is_records(content: Any) -> bool:
 
 
 def _record(path: Path, place: int, row: Mapping[str, Any]) -> Record:
+    if not isinstance(row["uid"], str):
+        raise DataError(f"{path}, record {place}: uid {row['uid']!r} is no text like vlep/val/7")
     try:
         return Record.from_json(json.dumps(row))
     except TypeError as error:
