@@ -26,11 +26,11 @@ from vidalign.models.lf_vila.sizes import SIZES
 
 BASE = HTWASizes(**SIZES["base"]["video"])
 # (sizes, height and width): windows, resolution and time of the published model, narrower and with fewer blocks;
-# `small` sees pictures of a quarter of the area, for the curve over frames.
+# `small` sees small pictures, so that full attention over 128 frames still fits into memory.
 ENCODERS = {
     "base": (BASE, (192, 320)),
     "mid": (replace(BASE, embed_dim=64, depths=(2, 2, 4, 2, 2, 2), num_heads=(2, 4, 8, 8, 8, 16)), (192, 320)),
-    "small": (replace(BASE, embed_dim=32, depths=(2, 2, 2, 2, 2, 2), num_heads=(1, 2, 4, 4, 4, 8)), (96, 160)),
+    "small": (replace(BASE, embed_dim=32, depths=(2, 2, 2, 2, 2, 2), num_heads=(1, 2, 4, 4, 4, 8)), (48, 80)),
 }
 FRAMES = (32, 64, 96, 128)
 PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")

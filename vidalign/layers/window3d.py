@@ -147,36 +147,38 @@ def permute_tokens(x_BLC: Tensor, order_L: Tensor, inverse_L: Tensor) -> Tensor:
 class _BiasedAttention(torch.autograd.Function):
     """qkv (W, N, 3C) -> (W, N, C): softmax(q @ k.T / sqrt(K) + bias) @ v, with a gradient for the bias.
 
-    bias: (H, N, N) or (nW, H, N, N). PyTorch's fused call has no kernel on a CPU that gives a bias its gradient; what
-    it does instead passes over the scores several times more. Here a pass is a matrix product or the softmax.
+    bias: (H, N, N); mask: (nW, N, N) or None. PyTorch has no fused kernel on a CPU that gives a bias its gradient;
+    what it does instead passes over the scores several times more. Here a pass is a matrix product or the softmax.
     """
 
     @staticmethod
-    def forward(ctx: Any, qkv_WNC: Tensor, bias: Tensor) -> Tensor:
-        heads, tokens = bias.shape[-3:-1]
+    def forward(ctx: Any, qkv_WNC: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+        heads, tokens = bias.shape[:2]
         rows = rearrange(qkv_WNC, "w n (three h k) -> three (w h) n k", three=3, h=heads).contiguous()
         q, k, v = rows.unbind(0)
-        ctx.scale, ctx.bias_shape = q.shape[-1] ** -0.5, bias.shape
+        ctx.scale, ctx.heads = q.shape[-1] ** -0.5, heads
+        q *= ctx.scale
+        start = bias if mask is None else bias + mask[:, None]
         scores = q.new_empty(len(q), tokens, tokens)
-        scores.view(-1, *bias.shape).copy_(bias)
-        weights = scores.baddbmm_(q, k.transpose(1, 2), alpha=ctx.scale).softmax(dim=-1)
+        scores.view(-1, *start.shape).copy_(start)
+        weights = scores.baddbmm_(q, k.transpose(1, 2)).softmax(dim=-1)
         ctx.save_for_backward(rows, weights)
         return rearrange(weights @ v, "(w h) n k -> w n (h k)", h=heads)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_WNC: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad_WNC: Tensor) -> tuple[Tensor, Tensor, None]:
         rows, weights = ctx.saved_tensors
         q, k, v = rows.unbind(0)
-        heads = ctx.bias_shape[-3]
-        grad = rearrange(grad_WNC, "w n (h k) -> (w h) n k", h=heads).contiguous()
+        grad = rearrange(grad_WNC, "w n (h k) -> (w h) n k", h=ctx.heads).contiguous()
         grad_rows = torch.empty_like(rows)
         torch.bmm(weights.transpose(1, 2), grad, out=grad_rows[2])
         grad_scores = torch.ops.aten._softmax_backward_data(grad @ v.transpose(1, 2), weights, -1, weights.dtype)
-        for place, left, right in ((0, grad_scores, k), (1, grad_scores.transpose(1, 2), q)):
-            torch.baddbmm(grad_rows[place], left, right, beta=0, alpha=ctx.scale, out=grad_rows[place])
-        grad_bias = grad_scores.view(-1, *ctx.bias_shape).sum(dim=0)
-        return rearrange(grad_rows, "three (w h) n k -> w n (three h k)", h=heads), grad_bias
+        torch.bmm(grad_scores, k, out=grad_rows[0]).mul_(ctx.scale)
+        torch.bmm(grad_scores.transpose(1, 2), q, out=grad_rows[1])
+        by_window = grad_scores.unflatten(0, (-1, ctx.heads))
+        grad_bias = by_window[0] if len(by_window) == 1 else by_window.sum(dim=0)
+        return rearrange(grad_rows, "three (w h) n k -> w n (three h k)", h=ctx.heads), grad_bias, None
 
 
 class WindowAttention(nn.Module):
@@ -210,8 +212,7 @@ class WindowAttention(nn.Module):
         qkv_WNC = self.qkv(x_WNC)
         trains_on_cpu = qkv_WNC.device.type == "cpu" and qkv_WNC.dtype == torch.float32 and torch.is_grad_enabled()
         if trains_on_cpu and not self.exact:
-            bias = self.bias(x_WNC.shape[1])
-            return self.proj(_BiasedAttention.apply(qkv_WNC, bias if mask is None else bias + mask[:, None]))
+            return self.proj(_BiasedAttention.apply(qkv_WNC, self.bias(x_WNC.shape[1]), mask))
         qkv = rearrange(qkv_WNC, "w n (three h k) -> three w h n k", three=3, h=self.heads)
         attend = self._exact if self.exact else self._fused
         out_WHNK = attend(*qkv.unbind(0), mask)
