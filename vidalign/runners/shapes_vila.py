@@ -23,7 +23,15 @@ from vidalign.models.vila import tower
 from vidalign.models.vila.config import ViLAOriConfig, WeightsConfig
 from vidalign.models.vila.model import ViLA
 from vidalign.models.vila.weights import fill_t5
-from vidalign.runners.shapes_vila_words import DIMS, ReaderTrainer, frame_words, text_rows, train_words, word_tokens
+from vidalign.runners.shapes_vila_words import (
+    DIMS,
+    ReaderTrainer,
+    frame_words,
+    strengths,
+    text_rows,
+    train_words,
+    word_tokens,
+)
 from vidalign.runners.shapes_vision import start_vision
 from vidalign.text.fast_tokenizers import FastTokenizer
 
@@ -140,7 +148,10 @@ class QFormerTrainer:
         self.optimizer = torch.optim.AdamW(self.trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
 
     def train(self, seen: Stills, *, steps: int, on_step: OnStep) -> None:
-        """Random stills; those without a cross only have the second loss."""
+        """Random stills; those without a cross only have the second loss.
+
+        Every second one is blended with a still without a cross, behind ln_vision, where the Frame-Prompter's gate is.
+        """
         import torch
         import torch.nn.functional as F
         from torch.nn.utils import clip_grad_norm_
@@ -150,14 +161,20 @@ class QFormerTrainer:
             told = [frame_words(frame, bright) for frame, bright in seen.frames]
             wanted = word_tokens(self.model.t5_model.shared, self.words, told)
         size = wanted.pow(2).mean()
+        plain = torch.tensor([row for row, colour in enumerate(colours) if colour is None])
         self.model.train()
         for step in range(steps):
             self.optimizer.param_groups[0]["lr"] = _rate(step, steps)
             which = torch.randint(len(colours), (_QUERY_ROWS,), generator=self.generator).tolist()
+            other = plain[torch.randint(len(plain), (_QUERY_ROWS,), generator=self.generator)]
+            part = strengths(self.rng, _QUERY_ROWS)[:, None, None]
             batch = self._batch(rows, colours, which)
-            tokens = self.model.tokens(self.model.features(batch), batch)
+            blended = torch.lerp(
+                self.model.features({"features": rows[other]}), self.model.features(batch), part[..., None]
+            )
+            tokens = self.model.tokens(blended, batch)
             _, loss = self.model.answer_loss(tokens, batch)
-            loss = loss + F.mse_loss(tokens[:, 0], wanted[which]) / size
+            loss = loss + F.mse_loss(tokens[:, 0], torch.lerp(wanted[other], wanted[which], part)) / size
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             clip_grad_norm_(self.trained, 1.0)

@@ -1,7 +1,9 @@
 """The small T5 of ViLA's base: from text alone it learns to find what is asked among up to 16 textual frames.
 
 A textual frame is as many tokens as the Q-Former has queries: the words for the cross or the ground, and the words of
-the small things, each the scaled sum of its words' embeddings, with noise. Rows have ViLA's own prompts.
+the small things, each the scaled sum of its words' embeddings, with noise. Rows have ViLA's own prompts. In every
+second row the cross is faint: its token is blended with the ground's. A reader that only knows whole crosses answers by
+steps, and no gradient tells the Frame-Prompter which frame would have helped.
 Shape letters: B rows, F frames, Q queries, D width of T5, T encoder positions.
 """
 
@@ -22,6 +24,7 @@ from vidalign.models.vila.sizes import SIZES
 from vidalign.text.fast_tokenizers import FastTokenizer, train_fast_tokenizer
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
 OnStep = Callable[[int, float], None]
@@ -141,14 +144,18 @@ class ReaderTrainer:
         import torch
 
         count = frames or int(self.rng.choice((1, 4, INTERVALS)))
-        told, asked = [], []
+        told, crosses, asked = [], [], []
         for _ in range(_ROWS):
             colour = str(self.rng.choice(COLOURS))
-            rows = [frame_words(small_things(self.rng), bool(self.rng.integers(2))) for _ in range(count)]
-            rows[int(self.rng.integers(count))][0] = [FLASH, colour]
-            told += rows
+            told += [frame_words(small_things(self.rng), bool(self.rng.integers(2))) for _ in range(count)]
+            crosses.append([[FLASH, colour]])
             asked.append(colour_question(self.rng, colour))
-        seen = word_tokens(self.t5.shared, self.words, told).reshape(_ROWS, -1, DIMS.t5["d_model"])
+        seen = word_tokens(self.t5.shared, self.words, told).unflatten(0, (_ROWS, count))
+        row, at = torch.arange(_ROWS), torch.from_numpy(self.rng.integers(count, size=_ROWS))
+        strength = strengths(self.rng, _ROWS)[:, None] if noise else 1.0
+        cross = word_tokens(self.t5.shared, self.words, crosses)[:, 0]
+        seen = seen.index_put((row, at, torch.zeros_like(row)), torch.lerp(seen[row, at, 0], cross, strength))
+        seen = seen.flatten(1, 2)
         if noise:
             seen = (seen + noise * torch.randn_like(seen)) * (0.5 + torch.rand(_ROWS, 1, 1))
         return seen, asked
@@ -179,6 +186,13 @@ class ReaderTrainer:
         )
         found = F.cross_entropy(self.heads["right"](hidden[-1][options]).squeeze(-1), batch["answer_idx"])
         return flan_t5.label_loss(logits, batch["target_ids"]), named + bound + found
+
+
+def strengths(rng: np.random.Generator, rows: int) -> Tensor:
+    """How much of a cross is there (B,): all of it in every second row, any part in the others."""
+    import torch
+
+    return torch.from_numpy(rng.random(rows)).float().maximum(torch.from_numpy(rng.integers(2, size=rows)).float())
 
 
 def start_t5(t5: nn.Module) -> None:
