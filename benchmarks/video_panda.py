@@ -5,7 +5,8 @@
 
 The exact path is the official order: one video, one frame, one question after the other. Both paths run in turns in
 one process and must agree; ratios are medians, by the clock and by CPU time (which other work on the machine disturbs
-less). Peak memory on the CPU is that of the process so far, so run one part at a time for it.
+less). Peak memory on the CPU is that of the process so far: `--only exact` or `--only fast` with one part runs that
+path alone, once, and prints it.
 `--visual` times the visual part alone beside a CLIP ViT-L/14 on the same frames, with counted FLOPs; the poster of the
 paper has 41 ms and 105.5 GFLOPs on an A100.
 """
@@ -180,6 +181,10 @@ def _clips(videos: int, args: argparse.Namespace) -> tuple[Tensor, list[Box], li
 
 
 def _compare(what: str, exact: Callable[[], Any], fast: Callable[[], Any], args: argparse.Namespace) -> None:
+    if args.only:
+        _, cpu, peak = _timed(exact if args.only == "exact" else fast, args.device)
+        print(f"{what}: {args.only} alone, {cpu:.2f} s of CPU time, peak memory {peak:.0f} MiB")
+        return
     one, other = exact(), fast()
     error = float((one.float() - other.float()).abs().max() / one.float().abs().max().clamp(min=1e-12))
     times: dict[str, list[tuple[float, float, float]]] = {"exact": [], "fast": []}
@@ -225,6 +230,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--parts", default="stab,head,questions", help="which of stab, head, questions, with commas")
+    parser.add_argument("--only", choices=("exact", "fast"), help="one path alone, for its memory")
     parser.add_argument("--visual", action="store_true", help="latency and FLOPs of the visual part alone")
     given = parser.parse_args()
     given.dtype = getattr(torch, given.dtype)

@@ -13,7 +13,7 @@ from vidalign.data.shapes.config import ShapesConfig
 from vidalign.data.shapes.draw import draw
 from vidalign.data.shapes.questions import questions_of
 from vidalign.data.shapes.samples import CAPTION_REQUEST, conversation, open_ended
-from vidalign.data.shapes.world import FPS, NUM_FRAMES, WHITE, Thing, make_clip
+from vidalign.data.shapes.world import COLOURS, FPS, NUM_FRAMES, WHITE, Thing, make_clip
 from vidalign.media.sampling import one_per_second
 from vidalign.models.video_panda import processor
 from vidalign.models.video_panda.config import VideoPandaConfig
@@ -109,8 +109,8 @@ def test_textual_frames_say_what_is_where(bases, clips):
 
 def test_told_is_true(clips):
     for clip in clips:
-        colour, row, column, starts, moves, colours, turns = told(clip)
-        assert {len(one) for one in (colour, row, column, starts, moves, colours, turns)} == {len(FRAMES)}
+        colour, row, column, starts, moves, colours, turns, *ranks = told(clip)
+        assert {len(one) for one in told(clip)} == {len(FRAMES)}
         if clip.kind == "count":
             seen = [clip.frames[place][0].colour == WHITE for place in FRAMES]
             assert turns[-1] == sum(now and not was for was, now in zip([False, *seen], seen, strict=False))
@@ -118,6 +118,8 @@ def test_told_is_true(clips):
             assert moves[0] == SILENT and len(set(moves[1:])) == 1 and colours == [SILENT] * len(FRAMES)
         if clip.kind == "order":
             assert colours[-1] <= 4 and starts.count(1) == colours[-1]
+            seen = [COLOURS[rank[-1]] for rank in ranks if rank[-1] != SILENT]
+            assert len(seen) == colours[-1] and seen == [one for one in clip.facts["colours"] if one in seen]
 
 
 def test_answers_are_counted_by_type(bases, clips):

@@ -45,7 +45,7 @@ class BaseSettings:
     t5_steps: int = 1500
     vision_steps: int = 500
     chat_clips: int = 6000
-    chat_steps: int = 1200
+    chat_steps: int = 1000
     eve_steps: int = 500
     teacher_steps: int = 1500
     vila_vision_steps: int = 400

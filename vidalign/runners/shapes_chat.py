@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 OnStep = Callable[[int, float], None]
-SIZE = {"dim": 128, "n_layers": 4, "n_heads": 4, "multiple_of": 16, "norm_eps": 1e-6}
+SIZE = {"dim": 128, "n_layers": 5, "n_heads": 4, "multiple_of": 16, "norm_eps": 1e-6}
 SIDE = 2
 FRAME_TOKENS = 1 + SIDE * (SIDE + 1)
 # What the official rule takes of a clip of 30 frames at 10 per second (media/sampling.py: one_per_second).
@@ -227,11 +227,11 @@ class ChatTrainer:
         assert at == len(plan["targets"]), "every answer is trained"
         return torch.tensor(places), torch.tensor(kinds)
 
-    def _narration(self, hidden_BFD: Sequence[Tensor], told_B8F: Tensor) -> Tensor:
+    def _narration(self, hidden_BFD: Sequence[Tensor], told_BNF: Tensor) -> Tensor:
         """What is seen, what begins, what has happened so far: read at the frames' last tokens, layer by layer."""
         import torch.nn.functional as F
 
-        colour, row, column, starts, moves, colours, turns = told_B8F.unbind(1)
+        colour, row, column, starts, moves, colours, turns, *ranks = told_BNF.unbind(1)
         # The place in the frame before, which a move is to be told from.
         row_before, column_before = (F.pad(place[:, :-1], (1, 0), value=SILENT) for place in (row, column))
         losses = [
@@ -247,6 +247,7 @@ class ChatTrainer:
                 ("moves", 3, moves),
                 ("colours", 3, colours),
                 ("turns", 3, turns),
+                *((rank, 4, target) for rank, target in zip(RANKS, ranks, strict=True)),
             )
         ]
         return 0.5 * sum(losses)
@@ -278,9 +279,8 @@ def asked_for(question: str) -> int:
 
 
 def told(clip: Clip) -> list[list[int]]:
-    """What is true at every frame: [colour, row, column, starts, moves, colours so far, turns so far] x F.
-
-    SILENT where there is nothing to say.
+    """What is true at every frame: [colour, row, column, starts, moves, colours so far, turns so far, the first colour
+    so far, the second, the third, the fourth] x F; SILENT where there is nothing to say.
     """
     seen = [clip.frames[place] for place in FRAMES]
     silent = [SILENT] * len(seen)
@@ -299,7 +299,11 @@ def told(clip: Clip) -> list[list[int]]:
         starts = [int(c is not None and c != p) for c, p in zip(shown, [None, *shown[:-1]], strict=True)]
         so_far = [sum(starts[: place + 1]) for place in range(len(seen))]
         colours, turns = (silent, so_far) if clip.kind == "count" else (so_far, silent)
-    return [colour, row, column, starts, moves, colours, turns]
+    ranks = [silent] * len(RANKS)
+    if colours is not silent:
+        order = [COLOURS.index(name) for name, begins in zip(shown, starts, strict=True) if begins]
+        ranks = [[order[rank] if seen > rank else SILENT for seen in colours] for rank in range(len(RANKS))]
+    return [colour, row, column, starts, moves, colours, turns, *ranks]
 
 
 def said_rightly(
@@ -339,6 +343,7 @@ def _heads(dim: int) -> nn.ModuleDict:
     sizes = {"colour": len(_SHOWN) + 1, "row": len(ROWS), "column": len(COLUMNS), "starts": 2}
     sizes |= {"row_before": len(ROWS), "column_before": len(COLUMNS)}
     sizes |= {"moves": len(DIRECTIONS), "colours": 6, "turns": 5, "asked": _ASKED}
+    sizes |= dict.fromkeys(RANKS, len(COLOURS))
     return nn.ModuleDict({name: nn.Linear(dim, size, bias=False) for name, size in sizes.items()})
 
 
