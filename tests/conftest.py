@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,14 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def nobody() -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A folder that everybody may enter, and this process as a user who is not root. Yields (folder, become)."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder, (lambda: os.seteuid(65534)) if os.geteuid() == 0 else (lambda: None)
+        if os.getuid() == 0:
+            os.seteuid(0)

@@ -1,9 +1,7 @@
 """One unusable video among usable ones: a counted failure with a plain reason, and nothing else is lost."""
 
 import os
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -145,17 +143,6 @@ def test_a_wrong_duration_in_the_header_changes_nothing(tmp_path):
     assert wrong.item["frames"].equal(right.item["frames"])
     found = scan(tmp_path, manifest=tmp_path / MANIFEST, workers=1, progress=False).entries["bad.mp4"]
     assert "the header claims 1200 s, its frames last 1.2 s" in found.warnings
-
-
-@pytest.fixture
-def nobody():
-    """A folder that everybody may enter, and this process as a user who is not root. Yields (folder, become)."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder, (lambda: os.seteuid(65534)) if os.geteuid() == 0 else (lambda: None)
-        if os.getuid() == 0:
-            os.seteuid(0)
 
 
 @pytest.mark.parametrize("locked", ["file", "folder"])
