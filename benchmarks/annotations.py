@@ -87,7 +87,7 @@ def main():
             print(f"{name:<16}{len(samples)} rows, {seconds:.1f} s CPU, {seconds / len(samples) * 1e6:.0f} us a row")
         start = time.process_time()
         packed = PackedSamples(samples)
-        print(f"packing         {time.process_time() - start:.1f} s CPU, {packed._bytes.nbytes / 2**20:.0f} MiB")
+        print(f"packing         {time.process_time() - start:.1f} s CPU, {int(packed._ends[-1]) / 2**20:.0f} MiB")
         for name, kept in (("list", samples), ("packed", packed)):
             print(
                 f"{name:<8}each of {given.workers} workers grows by {per_worker(kept, given.workers) / 2**20:.1f} MiB"

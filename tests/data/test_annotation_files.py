@@ -12,7 +12,7 @@ from processed_layouts import layouts
 from test_sets_open_qa import put, read
 
 from vidalign.common.errors import DataError
-from vidalign.media.load import resolve_video
+from vidalign.media.load import open_known, resolve_video
 from vidalign.runners.annotations import read_annotations
 
 LVU = ("relationship", "way_speaking", "scene", "director", "writer", "year", "genre", "like_ratio", "view_count")
@@ -194,3 +194,17 @@ def test_second_references_without_a_question_are_counted(tmp_path: Path) -> Non
     [one] = read_annotations(tmp_path, dataset="nextqa_oe")
     assert one.samples[0].answers == ("so", "for that")
     assert one.builder.left_out == ["add_reference_answer_test.json: 7_4 is no question"]
+
+
+def test_tvqas_frames_in_folders_are_videos(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    row = {"qid": 5, "vid_name": "castle_s01", "ts": "0.5-1.5", "q": "who", **{f"a{i}": str(i) for i in range(5)}}
+    put(tmp_path, "tvqa_test_public.jsonl", json.dumps(row))
+    [one] = read_annotations(tmp_path, dataset="tvqa", settings={"videos": "frames_hq"})
+    folder = tmp_path / "frames_hq/castle_s01"
+    folder.mkdir(parents=True)
+    for number in range(1, 7):
+        image.new("RGB", (8, 6)).save(folder / f"{number:05}.jpg")
+    path = resolve_video(one.builder.media_root, one.samples[0].media)
+    with open_known(path, decoder="decord", manifest=None) as video:
+        assert (path, video.num_frames, video.fps) == (folder, 6, 3.0), "three pictures a second"

@@ -280,8 +280,8 @@ def open_known(path: Path, *, decoder: str, manifest: Manifest | None, square_px
 
 
 def resolve_video(media_root: Path | None, media: Media) -> Path:
-    """The video file of a Sample: `path` (else the video id) under the root; usual suffixes are tried, and "_" for the
-    colons of VLEP's names, which some file systems do not take.
+    """The video file of a Sample: `path` (else the video id) under the root; usual suffixes are tried, a folder of its
+    pictures (TVQA's), and "_" for the colons of VLEP's names, which some file systems do not take.
 
     A file that does not exist is returned all the same: opening it gives the reason.
     """
@@ -291,7 +291,7 @@ def resolve_video(media_root: Path | None, media: Media) -> Path:
         return path
     stem = path.name.removesuffix(path.suffix) if path.suffix in VIDEO_SUFFIXES else path.name
     stems = dict.fromkeys((stem, stem.replace(":", "_")))
-    tries = (path.with_name(name + suffix) for name in stems for suffix in VIDEO_SUFFIXES)
+    tries = (path.with_name(name + suffix) for name in stems for suffix in (*VIDEO_SUFFIXES, ""))
     return next((candidate for candidate in tries if _exists(candidate)), path)
 
 
