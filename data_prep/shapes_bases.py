@@ -22,6 +22,9 @@ _SHOWN = {
     "clip_own_caption": "nearest caption of an unseen frame is its own",
     "letters_from_text": "lettered questions answered from textual frames",
     "letters": "lettered questions answered",
+    "answers_from_text": "open-ended questions answered from textual frames",
+    "answers_from_pictures": "the same, every frame read as a picture",
+    "words_read": "words of every place read from its feature",
 }
 
 
