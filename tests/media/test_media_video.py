@@ -210,6 +210,17 @@ def test_decoder_that_is_not_installed_gives_the_remedy(monkeypatch, tmp_path):
         video._import_problem.cache_clear()
 
 
+def test_torchcodec_without_ffmpeg_is_told_before_any_video(monkeypatch, tmp_path):
+    monkeypatch.setattr(pytest.importorskip("torchcodec"), "ffmpeg_major_version", None, raising=False)
+    video._import_problem.cache_clear()
+    try:
+        with pytest.raises(ConfigError, match=r"FFmpeg .* were not found. Remedy: .*ffmpeg"):
+            require_decoder("torchcodec")
+    finally:
+        monkeypatch.undo()
+        video._import_problem.cache_clear()
+
+
 def test_decoder_version_is_for_the_record(decoder):
     name, _, number = decoder_version(decoder).partition(" ")
     assert name == decoder and number[0].isdigit()

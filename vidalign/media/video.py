@@ -181,12 +181,18 @@ def installed(decoder: str) -> bool:
     return _import_problem(decoder) is None
 
 
+NO_FFMPEG = "the shared libraries of FFmpeg (libavutil and others) were not found"
+
+
 @lru_cache
 def _import_problem(decoder: str) -> str | None:
     try:
         import_module("torchcodec.decoders" if decoder == "torchcodec" else PACKAGES[decoder])
     except (ImportError, OSError, RuntimeError) as error:  # torchcodec raises RuntimeError without FFmpeg's libraries
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    # From 0.17 on torchcodec is imported without them, and every video would look broken.
+    if decoder == "torchcodec" and getattr(import_module("torchcodec"), "ffmpeg_major_version", "unsaid") is None:
+        return NO_FFMPEG
     return None
 
 

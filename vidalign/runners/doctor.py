@@ -45,6 +45,12 @@ ENABLES = {
     "pycocoevalcap": "METEOR of captions (its Java program; 105 MB)",
     "nltk": "WUPS of open-ended NExT-QA (its WordNet comes apart)",
 }
+# What an import does not tell: torchcodec comes without FFmpeg's libraries, too, but reads no video then.
+_LOADED = {
+    "torchcodec": "import torchcodec\n"
+    "if getattr(torchcodec, 'ffmpeg_major_version', 0) is None:\n"
+    "    raise SystemExit('libavutil and the other libraries of FFmpeg were not found')\n"
+}
 DECODERS = {"decord": "decord", "torchcodec": "torchcodec.decoders", "pyav": "av"}
 
 TORCH = """
@@ -170,7 +176,7 @@ def decoders() -> Iterator[Finding]:
         if version is None:
             yield Finding(NOTE, name, "is not installed", f"pip install {package}")
             continue
-        told = _child(f"import {module}\nprint('FACTS', '{{}}')")
+        told = _child(f"import {module}\n{_LOADED.get(name, '')}print('FACTS', '{{}}')")
         if not isinstance(told, str):
             good += 1
             yield Finding(OK, name, f"{version} works")
