@@ -15,6 +15,7 @@ from vidalign.common.errors import ConfigError, Stopped, TrainingError
 from vidalign.common.record import Record
 from vidalign.common.sample import Sample
 from vidalign.config.load import load
+from vidalign.config.same_run import same_scores
 from vidalign.data.sampler import EvalSampler
 from vidalign.registry import RUNNERS, TASKS
 from vidalign.runners.build import DataRoom, build_model
@@ -281,3 +282,18 @@ def test_the_best_is_the_least_where_less_is_better(capsys):
     assert "no best.pt: no split has accuracy; name a metric with run.best_metric: R@1" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no split has 'x'; there is R@1"):
         score({"R@1": 0.1}, wish="x")
+
+
+def test_a_wrong_best_metric_costs_nothing(made, tmp_path):
+    """It is found by the first evaluation; the run goes on with the right one, and its old best does not count."""
+    options = (f"run.output_dir={tmp_path}", "run.max_epochs=1", "run.schedule.warmup_epochs=0")
+    with pytest.raises(ConfigError, match=r"no split has 'acuracy'; there is accuracy.* goes on"):
+        runner(made, *options, "run.best_metric=acuracy").train()
+    assert read_checkpoint(tmp_path / "checkpoints/last.pt")["step"] == 4
+    runner(made, *options, "run.best_metric=accuracy").train()
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["kind"] for row in rows] == ["train", "train", "epoch", "eval"]
+    assert read_checkpoint(tmp_path / "checkpoints/best.pt")["best"] == rows[-1]["accuracy"]
+    stored = (tmp_path / "config.yaml").read_text()
+    assert same_scores(stored, load(made, [*options, "run.best_metric=accuracy"]))
+    assert not same_scores(stored, load(made, [*options, "run.best_metric=accuracy_low"]))

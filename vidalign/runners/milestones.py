@@ -152,7 +152,10 @@ class Milestones:
                     return -metrics[name] if name.endswith(LESS_IS_BETTER) else metrics[name]
         known = ", ".join(sorted({name for _, metrics in self.results.values() for name in metrics}))
         if wish is not None:
-            raise ConfigError(f"run.best_metric: no split has {wish!r}; there is {known}")
+            raise ConfigError(
+                f"run.best_metric: no split has {wish!r}; there is {known}. Nothing is lost: with another name the "
+                "same command goes on from here"
+            )
         if dist.is_main():
             wanted = " or ".join(sorted({one.info.headline for one in self.sets}))
             print(f"no best.pt: no split has {wanted}; name a metric with run.best_metric: {known}", file=sys.stderr)

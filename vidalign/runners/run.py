@@ -13,7 +13,7 @@ from vidalign.checkpoint.load import read_checkpoint
 from vidalign.common import dist
 from vidalign.common.errors import CheckpointError, ConfigError
 from vidalign.common.io import write_json
-from vidalign.config.same_run import changed_keys
+from vidalign.config.same_run import changed_keys, same_scores
 from vidalign.data.workers import dead_worker_told, worker_context
 from vidalign.runners.build import DataRoom, build_model, build_schedule, build_task, restore
 from vidalign.runners.callbacks import Bar, MetricsFile, TensorBoard
@@ -234,7 +234,7 @@ class Runner:
         progress = parts.restore(earlier, where=str(self.folder.last))
         if dist.is_main():
             print(f"going on from {self.folder.last}: epoch {progress.epoch}, step {progress.step}", flush=True)
-        return progress, earlier["best"]
+        return progress, earlier["best"] if same_scores(earlier["config"], self.experiment) else -math.inf
 
 
 def _loop_settings(run: Any) -> LoopSettings:
