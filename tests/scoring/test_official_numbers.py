@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,12 @@ def test_vlep_takes_both_keys(tmp_path: Path) -> None:
         (tmp_path / "p.jsonl").write_text(json.dumps({"example_id": 7, key: 1}))
         [record], _ = read_predictions(tmp_path / "p.jsonl", [sample], dataset="vlep")
         assert record.pred_idx == 1
+
+
+def test_nextqa_groups_by_hand() -> None:
+    right = {"CW": True, "CH": False, "TN": True, "TP": False, "TC": True, "DC": True, "DL": False}
+    samples = [replace(choice(f"{kind}_0", kind), dataset="nextqa") for kind in right]
+    records = [Record(uid=s.uid, pred_idx=0 if right[s.qtype] else 1) for s in samples]
+    found = multiple_choice_official.nextqa(records, samples)
+    assert (found["Acc_C"], found["Acc_T"], found["Acc_D"], found["Acc"]) == (50.0, 66.67, 50.0, 57.14)
+    assert (found["Bef&Aft"], found["When"], found["Other"]) == (50.0, 100.0, None), "TP is counted as TN; no DO"
