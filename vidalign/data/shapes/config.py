@@ -56,7 +56,7 @@ class ShapesParagraphsConfig(DatasetConfig):
 
     root: str = option("cache/shapes_paragraphs", "folder that the videos are written to")
     seed: int = option(0, "names the drawn clips", low=0)
-    num_train: int = option(2500, "pairs of twins to train on", low=1)
+    num_train: int = option(1500, "pairs of twins to train on", low=1)
     num_test: int = option(50, "pairs of twins to test on", low=1)
     ask: str = option(
         "paragraphs",

@@ -59,11 +59,11 @@ SIZES: dict[str, dict[str, Any]] = {
         "video": {
             "patch_size": (1, 8, 8),
             "embed_dim": 32,
-            "depths": (1, 1, 1, 1),
-            "downsample_stages": (1,),
-            "stages": (0, 0, 1, 1),
-            "num_heads": (2, 2, 4, 4),
-            "window_size": ((2, 2, 3), (2, 4, 6), (4, 2, 3), (8, 2, 3)),
+            "depths": (1, 1, 2),
+            "downsample_stages": (0,),
+            "stages": (0, 1, 1),
+            "num_heads": (2, 4, 4),
+            "window_size": ((2, 4, 6), (4, 2, 3), (8, 2, 3)),
             "local_window": 2,
         },
         "bert": {
