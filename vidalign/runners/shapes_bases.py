@@ -44,7 +44,7 @@ class BaseSettings:
     vision_steps: int = 500
     vila_vision_steps: int = 400
     vila_text_steps: int = 500
-    vila_query_steps: int = 500
+    vila_query_steps: int = 600
     gate: float = 0.80
 
 
