@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# ViLA on the drawn benchmark, all stages: makes or finds the small base models, then with three seeds (SEEDS="0 1 2", two
-# side by side) teacher, student, merge, and stage three twice: with the documented options (segment gradient, argmax) and as
-# released. The weights of the former are also evaluated on uniform frames, with drawn frames and with restricted options.
+# ViLA on the drawn benchmark, all stages: makes or finds the small base models, then with three seeds (SEEDS="0 1 2",
+# JOBS=2 side by side) teacher, student, merge, and stage three twice: with the documented options (segment gradient,
+# argmax) and as released. The weights of the former are also evaluated on uniform frames, with drawn frames and with
+# restricted options.
 #   bash run_scripts/vila/shapes.sh [key=value ...]        e.g. run.output_dir=DIR datasets.shapes.seed=5
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
@@ -41,7 +42,7 @@ running=()
 for seed in ${SEEDS:-0 1 2}; do
   stages "$seed" "$@" &
   running+=($!)
-  [ ${#running[@]} -lt 2 ] || { wait "${running[0]}" && running=("${running[@]:1}"); }
+  [ ${#running[@]} -lt "${JOBS:-2}" ] || { wait "${running[0]}" && running=("${running[@]:1}"); }
 done
 for one in "${running[@]}"; do wait "$one"; done
 "$PYTHON" data_prep/shapes_vila.py "$folder"

@@ -1,9 +1,10 @@
 """The small T5 of ViLA's base: from text alone it learns to find what is asked among up to 16 textual frames.
 
-A textual frame is as many tokens as the Q-Former has queries: the words for the cross or the ground, and the words of
-the small things, each the scaled sum of its words' embeddings, with noise. Rows have ViLA's own prompts. In every
-second row the cross is faint: its token is blended with the ground's. A reader that only knows whole crosses answers by
-steps, and no gradient tells the Frame-Prompter which frame would have helped.
+A textual frame is as many tokens as the Q-Former has queries and holds what the question asks about: the words for the
+cross, or for the ground where there is none, and the ground again; each token is the scaled sum of its words'
+embeddings, with noise. Rows have ViLA's own prompts. In every second row the cross is faint: its token is blended with
+the ground's. A reader that only knows whole crosses answers by steps, and no gradient tells the Frame-Prompter which
+frame would have helped.
 Shape letters: B rows, F frames, Q queries, D width of T5, T encoder positions.
 """
 
@@ -66,7 +67,7 @@ def frame_words(frame: Frame, bright: bool) -> list[list[str]]:
     """The words of each of a frame's tokens."""
     crosses = [thing.colour for thing in frame if thing.shape == FLASH]
     ground = BRIGHT if bright else DARK
-    return [[FLASH, *crosses] if crosses else [ground], [t.colour for t in frame if t.shape != FLASH]]
+    return [[FLASH, *crosses] if crosses else [ground], [ground]]
 
 
 def word_tokens(table: nn.Module, words: FastTokenizer, frames: Sequence[Sequence[Sequence[str]]]) -> Tensor:
