@@ -27,7 +27,7 @@ from vidalign.cli import guarded
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = "configs/bovila/shapes_train.yaml"
-SHORT_BASES = ("--text-only", "still", "--text-clips", "2000", "--text-steps", "600", "--look-up-steps", "280")
+SHORT_BASES = ("--text-only", "still", "--text-clips", "2000", "--text-steps", "480", "--look-up-steps", "280")
 SHORT_PICTURES = ("--picture-clips", "400", "--picture-steps", "200")
 SHORT = ["datasets.shapes.kinds=[still]", "datasets.shapes.num_train=600", "datasets.shapes.num_test=200"]
 SHORT += ["run.max_epochs=12", "run.max_steps=180"]
