@@ -82,7 +82,7 @@ def _bases(settings: Sequence[str], parts: Sequence[str], given: Sequence[str], 
         for blind in (None, *CONTROLS):
             if language.done():
                 break  # the trainings, which run two at once, make what is missing
-            options = [*given, *([f"datasets.shapes.blind={blind}"] if blind else [])]
+            options = [*given, "datasets.shapes.workers=1", *([f"datasets.shapes.blind={blind}"] if blind else [])]
             _run(["data_prep/shapes_demo.py", "--features", "--options", *options], log=folder / "features.log")
         language.result()
     _run([*script, *parts])
