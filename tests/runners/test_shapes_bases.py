@@ -6,9 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from vidalign.data.shapes.questions import questions_of
 from vidalign.data.shapes.world import NUM_SLOTS, WHITE
+from vidalign.runners.shapes_bases import BaseSettings, make_bases
 from vidalign.runners.shapes_text import SILENT, WORDS, TextMaker, asked_for, base_clips, make_tokenizer, narration
 
 
@@ -69,6 +71,17 @@ def test_narration_says_what_is_true(clips):
         if clip.kind in ("while", "vanish"):
             assert {*direction, *colours, *turns, *starts} == {SILENT}
     assert {asked_for(question) for clip in clips for question in questions_of(clip)} == {0, 1, 2, 3, 4, 5, 7}
+
+
+def test_a_base_is_the_same_in_every_making(tmp_path):
+    few = {"text_clips": 40, "text_steps": 3, "look_up_steps": 1, "gate": 0.0, "picture_clips": 12, "picture_steps": 3}
+    for name in ("one", "two"):
+        torch.rand(1)  # whatever was drawn before
+        settings = BaseSettings(text_only="still", **few)
+        make_bases(tmp_path / name, settings, parts=("clip", "llm"), workers=1, progress=False)
+    for part in ("clip", "llm"):
+        one, two = ((tmp_path / name / part / "model.safetensors").read_bytes() for name in ("one", "two"))
+        assert one == two, part
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from typing import Any
 
 from vidalign.common.errors import TrainingError, UserError, unknown
 from vidalign.common.io import content_key, file_key, write_json
+from vidalign.common.rng import draw_seed
 from vidalign.data.shapes.world import CORE, Clip, make_clip
 from vidalign.text.tokenizers import LlamaTokenizer
 
@@ -137,11 +138,21 @@ def _make(name: str, folder: Path, settings: BaseSettings, line: int, progress: 
     part, path = PARTS[name], report_path(folder, name)
     path.unlink(missing_ok=True)
     start = time.monotonic()
-    with _bar(name, part.steps(settings), line, progress) as on_step:
+    with _bar(name, part.steps(settings), line, progress) as on_step, _drawn_alike(name, settings.seed):
         measured = part.make(settings, folder, on_step)
     report = {"key": part_key(name, settings), "seconds": round(time.monotonic() - start, 1), **measured}
     write_json(path, report)
     return report | {"made": True}
+
+
+@contextmanager
+def _drawn_alike(name: str, seed: int) -> Iterator[None]:
+    """Inside, what a library draws by itself (heads that are thrown away, biases) is the same in every making."""
+    import torch
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(draw_seed(seed, 0, name, "shapes bases"))
+        yield
 
 
 def _one_thread() -> None:
