@@ -110,9 +110,11 @@ def table(folder: Path) -> str:
     lines = [f"{'accuracy on shapes/test (chance 0.25)':<38}" + "".join(f"{name:<22}" for name in heads)]
     for group, types in GROUPS.items():
         for label, wanted in [(group, types), *((f"  {name}", (name,)) for name in types)]:
+            number = sum(qtype in wanted for qtype, _ in next(iter(hits.values())))
+            if not number:
+                continue  # not asked in this run
             known = before.get(f"accuracy_{label.strip()}")
             cells = ["-" if known is None else f"{known:.2f}", *(_share(one, wanted) for one in hits.values())]
-            number = sum(qtype in wanted for qtype, _ in next(iter(hits.values())))
             lines.append(f"{label:<10}{number:>5} questions{'':<13}" + "".join(f"{cell:<22}" for cell in cells))
     return "\n".join(lines)
 
