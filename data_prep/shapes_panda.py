@@ -5,7 +5,7 @@
 
 FOLDER holds one run per seed, seed<n>, and the control blank, each with its evaluation in eval. metrics.json holds the
 means over the seeds (exact_match_<type or group>), the control (blank_...), what the most frequent training answer of
-every type reaches (majority_...), and each seed's own numbers.
+every type reaches (majority_...), and each seed's own numbers (exact_match_..._seed0).
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def main() -> None:
     print("\n" + table(metrics))
 
 
-def summary(folder: Path, majority: Mapping[str, float]) -> dict[str, Any]:
-    """The content of metrics.json: means over the seeds, the two controls, and `seeds` by name."""
+def summary(folder: Path, majority: Mapping[str, float]) -> dict[str, float]:
+    """The content of metrics.json: means over the seeds, the two controls, and every seed's own."""
     seeds = sorted(path.name for path in folder.glob("seed*"))
     if not seeds:
         raise DataError(f"{folder}: no seed<n> in it; give run.output_dir of run_scripts/video_panda/shapes.sh")
@@ -57,17 +57,19 @@ def summary(folder: Path, majority: Mapping[str, float]) -> dict[str, Any]:
     names = list(found[seeds[0]])
     means = {f"exact_match_{name}": sum(found[seed][name] for seed in seeds) / len(seeds) for name in names}
     blank = {f"blank_{name}": value for name, value in found["blank"].items()}
-    return means | blank | {f"majority_{n}": v for n, v in majority.items()} | {"seeds": {s: found[s] for s in seeds}}
+    own = {f"exact_match_{name}_{seed}": found[seed][name] for seed in seeds for name in names}
+    return means | blank | {f"majority_{name}": value for name, value in majority.items()} | own
 
 
-def table(metrics: Mapping[str, Any]) -> str:
-    """One row per type and group: every seed, their mean, the two controls."""
-    seeds = metrics["seeds"]
-    heads = (*seeds, "mean", "blank video", "majority")
+def table(metrics: Mapping[str, float]) -> str:
+    """One row per type and group: the mean over the seeds, every seed, the two controls."""
+    names = [name.removeprefix("blank_") for name in metrics if name.startswith("blank_")]
+    own = sorted({name.rpartition("_")[2] for name in metrics if "_seed" in name})
+    heads = ("mean", *own, "blank video", "majority")
     lines = [f"{'exact match on shapes/test':<30}" + "".join(f"{head:<14}" for head in heads)]
-    for name in next(iter(seeds.values())):
-        cells = [found[name] for found in seeds.values()]
-        cells += [metrics[f"{kind}_{name}"] for kind in ("exact_match", "blank", "majority")]
+    for name in names:
+        keys = [f"exact_match_{name}", *(f"exact_match_{name}_{seed}" for seed in own)]
+        cells = [metrics[key] for key in (*keys, f"blank_{name}", f"majority_{name}")]
         lines.append(f"{name:<30}" + "".join(f"{cell:<14.3f}" for cell in cells))
     return "\n".join(lines)
 

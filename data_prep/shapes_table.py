@@ -1,10 +1,10 @@
-"""The table of a shapes.sh script that trains several seeds: a row per seed, the means, and one metrics.json.
+"""The numbers of a shapes.sh script that trains several seeds: a table, and one metrics.json with the means.
 
-    python data_prep/shapes_table.py FOLDER [FOLDER ...] --columns accuracy_core=:shapes/test:accuracy_core ...
+    python data_prep/shapes_table.py FOLDER [FOLDER ...] --numbers accuracy_core=:shapes/test:accuracy_core ...
 
-A folder holds one run per seed, seed<n>. A column is NAME=RUN:DATASET/SPLIT:METRIC, where RUN is a run folder below the
-seed's, empty for the seed's own. FOLDER/metrics.json gets {"<--as>": {NAME: mean, NAME_seed0: value, ...}}. Several
-folders (settings that are compared) give one table, and a metrics.json each.
+A folder holds one run per seed, seed<n>. A number is NAME=RUN:DATASET/SPLIT:METRIC, where RUN is a run folder below the
+seed's, empty for the seed's own. FOLDER/metrics.json gets {"<--as>": {NAME: mean, NAME_seed0: value, ...}}. Of several
+folders (settings that are compared) each has its own table and metrics.json.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vidalign.common.errors import DataError, UserError
 
 
 @dataclass(frozen=True)
-class Column:
+class Number:
     """One number of every seed: `name`, and where it stands."""
 
     name: str
@@ -33,11 +33,11 @@ class Column:
     metric: str
 
     @classmethod
-    def parse(cls, text: str) -> Column:
+    def parse(cls, text: str) -> Number:
         """From NAME=RUN:DATASET/SPLIT:METRIC. UserError for anything else."""
-        found = re.fullmatch(r"(\w+)=([^:]*):([^:]+):([^:]+)", text)
+        found = re.fullmatch(r"([^=:]+)=([^:]*):([^:]+):([^:]+)", text)
         if found is None:
-            raise UserError(f"--columns {text!r}: write NAME=RUN:DATASET/SPLIT:METRIC, RUN may be empty")
+            raise UserError(f"--numbers {text!r}: write NAME=RUN:DATASET/SPLIT:METRIC, RUN may be empty")
         return cls(*found.groups())
 
     def of(self, seed_folder: Path) -> float:
@@ -55,36 +55,32 @@ def main() -> None:
     """Parse the command line, write metrics.json, print the table."""
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("folders", type=Path, nargs="+", help="run.output_dir of the script")
-    command.add_argument("--columns", nargs="+", required=True, help="NAME=RUN:DATASET/SPLIT:METRIC")
+    command.add_argument("--numbers", nargs="+", required=True, help="NAME=RUN:DATASET/SPLIT:METRIC")
     command.add_argument("--as", dest="entry", default="shapes/test", help="name in metrics.json (default shapes/test)")
     given = command.parse_args()
-    columns = [Column.parse(text) for text in given.columns]
-    print("\n" + table(given.folders, columns, given.entry))
+    numbers = [Number.parse(text) for text in given.numbers]
+    for folder in given.folders:
+        print("\n" + table(folder, numbers, given.entry))
 
 
-def table(folders: Sequence[Path], columns: Sequence[Column], entry: str) -> str:
-    """One row per seed and one with the means for each folder; writes each folder's metrics.json."""
+def table(folder: Path, numbers: Sequence[Number], entry: str) -> str:
+    """One line per number: every seed and the mean. Writes the folder's metrics.json."""
     from vidalign.common.io import write_json
 
-    width = max(12, *(len(column.name) + 2 for column in columns))
-    lines = [" " * 28 + "".join(f"{column.name:<{width}}" for column in columns)]
-    for folder in folders:
-        seeds = sorted(path for path in folder.glob("seed*") if path.is_dir())
-        if not seeds:
-            raise DataError(f"{folder}: no run seed<n> in it; give run.output_dir of the script")
-        rows = {path.name: [column.of(path) for column in columns] for path in seeds}
-        means = [sum(values) / len(seeds) for values in zip(*rows.values(), strict=True)]
-        told = {column.name: mean for column, mean in zip(columns, means, strict=True)}
-        for seed, values in rows.items():
-            told |= {f"{column.name}_{seed}": value for column, value in zip(columns, values, strict=True)}
-        write_json(folder / "metrics.json", {entry: told})
-        lines += [_row(f"{folder.name} {seed}", values, width) for seed, values in rows.items()]
-        lines.append(_row(f"{folder.name} mean", means, width))
+    seeds = sorted(path for path in folder.glob("seed*") if path.is_dir())
+    if not seeds:
+        raise DataError(f"{folder}: no run seed<n> in it; give run.output_dir of the script")
+    width = max(len(folder.name), *(len(number.name) for number in numbers)) + 2
+    lines = [f"{folder.name:<{width}}" + "".join(f"{name:>8}" for name in (*(seed.name for seed in seeds), "mean"))]
+    means, by_seed = {}, {}
+    for number in numbers:
+        values = [number.of(seed) for seed in seeds]
+        means[number.name] = sum(values) / len(values)
+        by_seed |= {f"{number.name}_{seed.name}": value for seed, value in zip(seeds, values, strict=True)}
+        shown = (*values, means[number.name])
+        lines.append(f"{number.name:<{width}}" + "".join(f"{value:>8.3f}" for value in shown))
+    write_json(folder / "metrics.json", {entry: means | by_seed})
     return "\n".join(lines)
-
-
-def _row(name: str, values: Sequence[float], width: int) -> str:
-    return f"{name:<28}" + "".join(f"{value:<{width}.3f}" for value in values)
 
 
 if __name__ == "__main__":

@@ -17,26 +17,27 @@ def run(repository, *arguments):
     return subprocess.run(command, cwd=repository, capture_output=True, text=True)
 
 
-COLUMNS = ("--columns", "core=:shapes/test:accuracy_core", "blank=blank:shapes/test:accuracy_core")
+NUMBERS = ("--numbers", "R@1=:shapes/test:accuracy_core", "blank=blank:shapes/test:accuracy_core")
 
 
 def test_means_and_seeds_of_every_folder(repository, tmp_path):
     seeds(tmp_path / "one", (0.5, 0.75))
     seeds(tmp_path / "two", (0.25,))
-    done = run(repository, tmp_path / "one", tmp_path / "two", *COLUMNS)
+    done = run(repository, tmp_path / "one", tmp_path / "two", *NUMBERS)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "one" / "metrics.json").read_text()) == {
         "shapes/test": {
-            "core": 0.625,
+            "R@1": 0.625,
             "blank": 0.3125,
-            "core_seed0": 0.5,
-            "core_seed1": 0.75,
+            "R@1_seed0": 0.5,
+            "R@1_seed1": 0.75,
             "blank_seed0": 0.25,
             "blank_seed1": 0.375,
         }
     }
     rows = [line.split() for line in done.stdout.splitlines() if line]
-    assert ["one", "mean", "0.625", "0.312"] in rows and ["two", "mean", "0.250", "0.125"] in rows
+    assert ["one", "seed0", "seed1", "mean"] in rows and ["two", "seed0", "mean"] in rows
+    assert ["R@1", "0.500", "0.750", "0.625"] in rows and ["blank", "0.125", "0.125"] in rows
 
 
 def test_a_missing_number_is_named(repository, tmp_path):
@@ -46,6 +47,6 @@ def test_a_missing_number_is_named(repository, tmp_path):
         ("core=nowhere:shapes/test:accuracy_core", "is missing"),
         ("core", "NAME=RUN:DATASET/SPLIT:METRIC"),
     ):
-        done = run(repository, tmp_path, "--columns", column)
+        done = run(repository, tmp_path, "--numbers", column)
         assert done.returncode == 2 and said in done.stderr
-    assert "no run seed<n>" in run(repository, tmp_path / "seed0", *COLUMNS).stderr
+    assert "no run seed<n>" in run(repository, tmp_path / "seed0", *NUMBERS).stderr

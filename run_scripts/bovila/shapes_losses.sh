@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What each of BoViLA's losses is worth on the drawn benchmark: the same training with the answer loss alone, with question
 # generation (vaq), with own questions (aqa), and with the paper's evidential answer and gate; three seeds (SEEDS="0 1 2"),
-# two at once, one table.
+# two at once, one table each.
 #   bash run_scripts/bovila/shapes_losses.sh [key=value ...]        e.g. run.output_dir=DIR
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
@@ -35,8 +35,8 @@ done
 # The first makes the clips and their features; the others find them.
 one_run "${runs[0]}"
 at_once one_run "${runs[@]:1}"
-columns=()
+numbers=()
 for metric in accuracy_core accuracy_DO accuracy_TN accuracy_DC accuracy_hard; do
-  columns+=("$metric=:shapes/test:$metric")
+  numbers+=("$metric=:shapes/test:$metric")
 done
-"$PYTHON" data_prep/shapes_table.py "${order[@]/#/$folder/}" --columns "${columns[@]}"
+"$PYTHON" data_prep/shapes_table.py "${order[@]/#/$folder/}" --numbers "${numbers[@]}"

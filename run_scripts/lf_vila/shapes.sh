@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # LF-VILA on the drawn paragraphs, three seeds (SEEDS="0 1 2"): stage one with and without MTC, stage two over the first, and
 # "what is seen first ..." fine-tuned from stage two and from nothing. Two trainings run side by side, one thread each. Prints one
-# table; metrics.json of the folder holds the means over the seeds, seeds.json every seed's own.
+# table; metrics.json of the folder holds the means over the seeds and every seed's own.
 #   bash run_scripts/lf_vila/shapes.sh [key=value ...]        e.g. run.output_dir=DIR
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
@@ -45,4 +45,10 @@ for seed in ${SEEDS:-0 1 2}; do
   ended "$two" "$own/without.log"
   echo "seed $seed done after $SECONDS s"
 done
-"$PYTHON" data_prep/shapes_lf_vila.py "$folder"
+of() { echo "$1=$2:shapes_paragraphs/test:$3"; } # of NAME RUN METRIC
+numbers=()
+for metric in R@1 twin_choice clip_sentence_match; do
+  numbers+=("$(of $metric stage1 $metric)" "$(of ${metric}_without_mtc without_mtc $metric)")
+done
+numbers+=("$(of order_accuracy order accuracy)" "$(of order_accuracy_without_stage_one order_without_stage1 accuracy)")
+"$PYTHON" data_prep/shapes_table.py "$folder" --numbers "${numbers[@]}"

@@ -27,6 +27,6 @@ one_seed() {
 seeds=(${SEEDS:-0 1 2})
 one_seed "${seeds[0]}"
 at_once one_seed "${seeds[@]:1}"
-"$PYTHON" data_prep/shapes_table.py "$folder" --columns accuracy_core=:shapes/test:accuracy_core \
+"$PYTHON" data_prep/shapes_table.py "$folder" --numbers accuracy_core=:shapes/test:accuracy_core \
   accuracy_core_no_memory=no_memory:shapes/test:accuracy_core accuracy_core_captions=:shapes_text/test:accuracy_core \
   accuracy_core_blank=blank:shapes/test:accuracy_core accuracy_hard=:shapes/test:accuracy_hard accuracy=:shapes/test:accuracy

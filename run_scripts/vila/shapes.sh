@@ -45,4 +45,10 @@ for seed in ${SEEDS:-0 1 2}; do
   [ ${#running[@]} -lt "${JOBS:-2}" ] || { wait "${running[0]}" && running=("${running[@]:1}"); }
 done
 for one in "${running[@]}"; do wait "$one"; done
-"$PYTHON" data_prep/shapes_vila.py "$folder"
+numbers=(accuracy_16_frames=teacher:shapes/test:accuracy_moment accuracy_4_frames=student:shapes/test:accuracy_moment)
+for run in segment uniform drawn restricted official; do
+  name=${run/#segment/}
+  numbers+=("accuracy_moment${name:+_$name}=$run:shapes/test:accuracy_moment")
+  numbers+=("kept_moment${name:+_$name}=$run:shapes/test:kept_moment")
+done
+"$PYTHON" data_prep/shapes_table.py "$folder" --numbers "${numbers[@]}"

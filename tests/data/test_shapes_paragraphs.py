@@ -1,9 +1,5 @@
 """Drawn paragraphs as a dataset: twins that stand together, short files, questions that content cannot answer."""
 
-import importlib.util
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -69,25 +65,3 @@ def test_the_vocabulary_has_every_word(root):
     for text in {text for sample in samples for text in (sample.question, *sample.options)}:
         tokens = tokenizer.encode(text)
         assert len(tokens) == len(text.split()) and tokenizer.unk_id not in tokens
-
-
-def test_the_script_s_numbers_are_means_over_the_seeds(tmp_path, monkeypatch, capsys):
-    path = Path(__file__).resolve().parents[2] / "data_prep" / "shapes_lf_vila.py"
-    spec = importlib.util.spec_from_file_location("shapes_lf_vila", path)
-    prep = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(prep)
-    for seed, value in ((0, 0.5), (1, 1.0)):
-        for run, metric in set(prep.NUMBERS.values()):
-            file = tmp_path / f"seed{seed}" / run / "metrics.json"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            known = json.loads(file.read_text())["shapes_paragraphs/test"] if file.is_file() else {}
-            file.write_text(json.dumps({"shapes_paragraphs/test": known | {metric: value}}))
-    monkeypatch.setattr("sys.argv", ["shapes_lf_vila.py", str(tmp_path)])
-    prep.main()
-    means = json.loads((tmp_path / "metrics.json").read_text())["shapes/test"]
-    assert means.keys() == prep.NUMBERS.keys() and set(means.values()) == {0.75}
-    assert json.loads((tmp_path / "seeds.json").read_text())["shapes/test"]["seed1"]["twin_choice"] == 1.0
-    assert "0.750   0.500   1.000" in capsys.readouterr().out
-    (tmp_path / "seed1/order/metrics.json").unlink()
-    with pytest.raises(DataError, match="no accuracy of shapes_paragraphs/test"):
-        prep.main()

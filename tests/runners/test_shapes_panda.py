@@ -183,5 +183,5 @@ def test_controls_and_means_stand_in_one_table(tmp_path):
         (tmp_path / name / "eval" / "metrics.json").write_text(json.dumps({"shapes/test": found}))
     metrics = summary(tmp_path, majority)
     assert metrics["exact_match_core"] == pytest.approx(0.6) and metrics["blank_core"] == 0.25
-    assert metrics["majority_core"] == 0.5 and metrics["seeds"]["seed1"]["core"] == 0.7
+    assert metrics["majority_core"] == 0.5 and metrics["exact_match_core_seed1"] == 0.7
     assert "0.600" in table(metrics) and table(metrics).count("\n") == 3

@@ -1,14 +1,11 @@
 """ViLA's base models of the drawn world: their texts say what is true, losses fall, files load into the model."""
 
-import importlib.util
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from vidalign.common.errors import DataError
 from vidalign.data.shapes.one_moment import colour_question, still
 from vidalign.data.shapes.world import COLOURS, FLASH
 from vidalign.models.vila import prompts
@@ -84,20 +81,3 @@ def test_letters_are_supervised_at_the_options(tmp_path):
     ids = [words.encode(prompts.qa_prompt(one.text, one.options)) for one in asked]
     for row, one in zip(ids, asked, strict=True):
         assert [id_ for id_ in row if id_ in trainer._colours] == [words.one_id(option) for option in one.options]
-
-
-def test_the_table_has_the_means_and_names_what_is_missing(tmp_path):
-    spec = importlib.util.spec_from_file_location("table", REPOSITORY / "data_prep/shapes_vila.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    for seed, value in ((0, 0.25), (1, 0.75)):
-        for run in {run for run, _ in script.ENTRIES.values()}:
-            (tmp_path / f"seed{seed}" / run).mkdir(parents=True)
-            metrics = {script.SET: {"accuracy_moment": value, "kept_moment": value / 2}}
-            (tmp_path / f"seed{seed}" / run / "metrics.json").write_text(json.dumps(metrics))
-    rows = script.collect(tmp_path)
-    assert script.mean(rows)["accuracy_moment"] == 0.5 and script.mean(rows)["kept_moment_official"] == 0.25
-    assert "0.750" in script.table(rows)
-    (tmp_path / "seed1" / "drawn" / "metrics.json").unlink()
-    with pytest.raises(DataError, match=r"drawn/metrics.json is not there"):
-        script.collect(tmp_path)

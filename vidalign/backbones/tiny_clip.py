@@ -40,7 +40,7 @@ class TinyCLIP:
             projection_dim=dim,
         )
         self.model: nn.Module = CLIPModel(config)
-        _start(self.model, generator)
+        start_tower(self.model, generator)
 
     @classmethod
     def load(cls, folder: Path) -> TinyCLIP:
@@ -71,7 +71,7 @@ class TinyCLIP:
         write_json(folder / "text.json", {"tokenizer": "../llm/tokenizer.model", "end_id": self.end_id})
 
 
-def _start(model: nn.Module, generator: torch.Generator) -> None:
+def start_tower(model: nn.Module, generator: torch.Generator) -> None:
     """Larger start values than the library's 0.02: with those a model this small hardly moves in its few steps."""
     import torch
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,11 @@ def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO[Any]]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """The first name that stands there more than once, None where there is none."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def write_json(path: Path | str, value: Any) -> None:

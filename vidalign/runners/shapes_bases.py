@@ -382,7 +382,7 @@ PARTS: dict[str, Part] = {
         _make_teacher,
         lambda s: s.teacher_steps,
         ("picture_clips", "teacher_steps"),
-        ("runners/shapes_teacher.py", "backbones/languagebind.py", *_CHAT_SOURCES),
+        ("runners/shapes_teacher.py", "backbones/languagebind.py", "backbones/tiny_clip.py", *_CHAT_SOURCES),
     ),
 }
 _NEEDS_OTHERS = ("visual_start", "eve")

@@ -36,13 +36,12 @@ from vidalign.data.shapes.world import (
 from vidalign.models.video_panda.processor import CAPTION_REQUEST
 from vidalign.models.video_panda.prompts import TEMPLATES, VIDEO, chat, label, rewritten, tokenize
 from vidalign.models.video_panda.splice import plan_splice, splice
-from vidalign.runners.shapes_lm import by_type, faded, loss_where_told
+from vidalign.runners.shapes_lm import by_type, faded, loss_where_told, start_language_model
 from vidalign.runners.shapes_text import SILENT, WORDS
 from vidalign.text.chat_tokens import ChatTokenizer
 from vidalign.text.tokenizers import LlamaTokenizer, train_tokenizer
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 OnStep = Callable[[int, float], None]
@@ -171,7 +170,7 @@ class ChatTrainer:
         self.rng = np.random.default_rng(draw_seed(seed, 0, "", "shapes chat"))
         self.generator = torch.Generator().manual_seed(draw_seed(seed, 0, "", "shapes chat weights"))
         self.lm = build_llama(llama_config(SIZE, vocab_size=maker.tokenizer.vocab_size), dtype=torch.float32)
-        _start(self.lm, self.generator)
+        start_language_model(self.lm, self.generator)
         self.heads = _heads(SIZE["dim"])
         self.trained = [*self.lm.parameters(), *self.heads.parameters()]
         self.optimizer = torch.optim.AdamW(self.trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
@@ -345,16 +344,3 @@ def _heads(dim: int) -> nn.ModuleDict:
     sizes |= {"moves": len(DIRECTIONS), "colours": 6, "turns": 5, "asked": _ASKED}
     sizes |= dict.fromkeys(RANKS, len(COLOURS))
     return nn.ModuleDict({name: nn.Linear(dim, size, bias=False) for name, size in sizes.items()})
-
-
-def _start(lm: nn.Module, generator: torch.Generator) -> None:
-    """As in shapes_lm.py: embeddings of variance one, layers of unit gain, quiet outputs."""
-    import torch
-
-    with torch.no_grad():
-        for name, weight in lm.named_parameters():
-            if "embed" in name:
-                weight.normal_(0, 1, generator=generator)
-            elif weight.ndim == 2:
-                quiet = 0.5 if "o_proj" in name or "down_proj" in name else 0.3 if "lm_head" in name else 1.0
-                weight.normal_(0, quiet / math.sqrt(weight.shape[1]), generator=generator)

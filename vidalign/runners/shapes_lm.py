@@ -62,7 +62,7 @@ class LMTrainer:
         self.rng = np.random.default_rng(draw_seed(seed, 0, "", "shapes lm"))
         self.generator = torch.Generator().manual_seed(draw_seed(seed, 0, "", "shapes lm weights"))
         self.lm = build_llama(llama_config(SIZE, vocab_size=maker.tokenizer.vocab_size), dtype=torch.float32)
-        _start(self.lm, self.generator)
+        start_language_model(self.lm, self.generator)
         self.heads = _heads(SIZE["dim"], maker.tokenizer.vocab_size)
         self.trained = [*self.lm.parameters(), *self.heads.parameters()]
         self.optimizer = torch.optim.AdamW(self.trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
@@ -228,7 +228,7 @@ def _heads(dim: int, vocab_size: int) -> nn.ModuleDict:
     return nn.ModuleDict({name: nn.Linear(dim, size, bias=False) for name, size in sizes.items()})
 
 
-def _start(lm: nn.Module, generator: torch.Generator) -> None:
+def start_language_model(lm: nn.Module, generator: torch.Generator) -> None:
     """Embeddings of variance one, layers of unit gain, quiet outputs; the library's 0.02 left look-ups at chance."""
     import torch
 

@@ -6,12 +6,12 @@ words are read by linear layers that are thrown away; it is stored as a Language
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidalign.backbones.languagebind import LanguageBindVideo
+from vidalign.backbones.tiny_clip import start_tower
 from vidalign.checkpoint.folder import write_folder
 from vidalign.common.io import write_json
 from vidalign.common.rng import draw_seed
@@ -25,7 +25,6 @@ from vidalign.runners.shapes_lm import faded, loss_where_told
 from vidalign.runners.shapes_text import WORDS
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 PATCH_PX = PANDA_SIZES["shapes"]["patch_px"]
@@ -53,7 +52,7 @@ def train_teacher(
 
     generator = torch.Generator().manual_seed(draw_seed(seed, 0, "", "shapes teacher"))
     teacher = LanguageBindVideo(num_frames=len(FRAMES), **SIZES).requires_grad_(True)
-    _start(teacher, generator)
+    start_tower(teacher, generator)
     dim = SIZES["hidden_size"]
     norm, read = nn.LayerNorm(dim), nn.Linear(dim, len(WORDS))
     events = nn.ModuleList(nn.Linear(dim, size) for size in _EVENTS.values())
@@ -120,17 +119,3 @@ def save_teacher(teacher: nn.Module, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_folder(folder, {f"vision_model.{name}": tensor for name, tensor in teacher.state_dict().items()})
     write_json(folder / "config.json", {"vision_config": {"num_frames": len(FRAMES), **SIZES}})
-
-
-def _start(teacher: nn.Module, generator: torch.Generator) -> None:
-    """Unit gain, as in shapes_vision.py."""
-    import torch
-
-    with torch.no_grad():
-        for name, weight in teacher.named_parameters():
-            if "patch_embedding" in name:
-                weight.normal_(0, 1 / math.sqrt(weight[0].numel()), generator=generator)
-            elif "embedding" in name:
-                weight.normal_(0, 0.5, generator=generator)
-            elif weight.ndim == 2:
-                weight.normal_(0, 0.7 / math.sqrt(weight.shape[1]), generator=generator)

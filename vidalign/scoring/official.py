@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vidalign.common.errors import DataError
+from vidalign.common.io import first_repeated
 from vidalign.common.record import Record
 from vidalign.common.sample import Sample
 from vidalign.scoring import activitynet_qa, moments, multiple_choice_official, wups
@@ -86,12 +87,10 @@ def parse(path: Path) -> Any:
 
 
 def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in content if names.count(name) > 1)
+    twice = first_repeated(name for name, _ in pairs)
+    if twice is not None:
         raise DataError(f"{path}: two predictions for {twice!r}; keep one of them")
-    return content
+    return dict(pairs)
 
 
 def _is_records(content: Any) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vidalign.common.errors import DataError, nearest
+from vidalign.common.io import first_repeated
 
 MAX_SECONDS = 1e7  # longer than any video
 
@@ -216,12 +217,10 @@ def read_json_object(path: Path, what: str) -> dict[str, Any]:
 
 
 def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in content if names.count(name) > 1)
+    twice = first_repeated(name for name, _ in pairs)
+    if twice is not None:
         raise DataError(f"{path}: {twice!r} stands there twice, and one of the two would be lost; remove one")
-    return content
+    return dict(pairs)
 
 
 def read_json_names(path: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ Legend: B samples, D frames, P pooled patches of a frame, C width, M clips or se
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -79,7 +80,7 @@ class Architecture:
         return replace(self, exact=True)
 
 
-class LFVila(nn.Module):
+class LFVila(nn.Module, ABC):
     """The towers of one model; subclasses add heads, a loss and abilities.
 
     text: which heads the text encoder has (arguments of TextEncoder), or None for video alone; `cross_modal` adds the
@@ -132,9 +133,9 @@ class LFVila(nn.Module):
         return model
 
     @classmethod
+    @abstractmethod
     def build(cls, config: Any) -> Any:
         """The bare model of a config."""
-        raise NotImplementedError
 
     def media_spec(self) -> MediaSpec:
         """Evenly spaced frames of the whole video as decoded; the processor crops and resizes them."""
@@ -181,9 +182,9 @@ class LFVila(nn.Module):
         count = torch.tensor(float(len(batch["uid"])))
         return {name: count for name in self.loss_names()}
 
+    @abstractmethod
     def loss_names(self) -> tuple[str, ...]:
         """Names in Output.losses."""
-        raise NotImplementedError
 
     def pooled(self, video: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> (B, D, P, C)."""
