@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # ViLA on the drawn benchmark, all stages: makes or finds the small base models, then with three seeds (SEEDS="0 1 2",
-# JOBS=2 side by side) teacher, student, merge, and stage three twice: with the documented options (segment gradient,
-# argmax) and as released. The weights of the former are also evaluated on uniform frames, with drawn frames and with
-# restricted options.
+# JOBS=2 side by side) teacher, student, merge, and stage three: with the documented options (random frames first, then
+# segment gradient, argmax, a teacher of its own), the same with the shared teacher, and as released. The weights of the
+# first are also evaluated on uniform frames, with drawn frames and with restricted options.
 #   bash run_scripts/vila/shapes.sh [key=value ...]        e.g. run.output_dir=DIR datasets.shapes.seed=5
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
@@ -24,11 +24,15 @@ stages() { # stages SEED [key=value ...]
     --options "$@" "$seed" "model.weights.start=$own/teacher/checkpoints/last.pt" "run.output_dir=$own/student"
   "$PYTHON" -m vidalign merge teacher \
     "$own/student/checkpoints/last.pt" "$own/teacher/checkpoints/last.pt" "$own/merged.pth"
-  local start=model.weights.start=$own/merged.pth weights=run.checkpoint=$own/segment/checkpoints/last.pt
+  local merged=model.weights.start=$own/merged.pth start=model.weights.start=$own/random/checkpoints/last.pt
+  launch train.py --cfg-path configs/vila/shapes_random_train.yaml \
+    --options "$@" "$seed" "$merged" "run.output_dir=$own/random"
   launch train.py --cfg-path "$config" --options "$@" "$seed" "$start" "run.output_dir=$own/segment"
+  launch train.py --cfg-path "$config" \
+    --options "$@" "$seed" "$start" model.distill.teacher_qformer=shared "run.output_dir=$own/shared"
   launch train.py --cfg-path configs/vila/shapes_official_train.yaml \
-    --options "$@" "$seed" "$start" "run.output_dir=$own/official"
-  local again=("$@" "$seed" "$start" "$weights" datasets.shapes.train=null)
+    --options "$@" "$seed" "$merged" "run.output_dir=$own/official"
+  local again=("$@" "$seed" "$start" "run.checkpoint=$own/segment/checkpoints/last.pt" datasets.shapes.train=null)
   launch evaluate.py --cfg-path "$config" \
     --options "${again[@]}" model.selector.kind=random "run.output_dir=$own/uniform"
   launch evaluate.py --cfg-path "$config" \
@@ -46,7 +50,7 @@ for seed in ${SEEDS:-0 1 2}; do
 done
 for one in "${running[@]}"; do wait "$one"; done
 numbers=(accuracy_16_frames=teacher:shapes/test:accuracy_moment accuracy_4_frames=student:shapes/test:accuracy_moment)
-for run in segment uniform drawn restricted official; do
+for run in segment uniform drawn restricted shared official; do
   name=${run/#segment/}
   numbers+=("accuracy_moment${name:+_$name}=$run:shapes/test:accuracy_moment")
   numbers+=("kept_moment${name:+_$name}=$run:shapes/test:kept_moment")

@@ -129,6 +129,13 @@ def test_random_selection_takes_the_middle_at_evaluation():
     assert model.train().training_pass(batch).selection.positions_BS.shape == (BATCH, KEPT)
 
 
+def test_frame_prompter_and_decoder_have_rates_of_their_own():
+    factors = model_of("vila", selector={"rate": 3.0}, distill={"rate": 5.0}).learning_rate_factors()
+    rates = {name.split(".")[0]: factor for name, factor in factors.items()}
+    assert rates["fs"] == 3.0 and rates["dist_fc_bn"] == 5.0 and rates["Qformer"] == rates["ln_vision"] == 1.0
+    assert set(model_of("vila_ori").learning_rate_factors().values()) == {1.0}
+
+
 def test_only_what_the_paper_trains_trains():
     model = model_of("vila")
     trained = {name.split(".")[0] for name, one in model.named_parameters() if one.requires_grad}

@@ -51,7 +51,7 @@ class BaseSettings:
     eve_steps: int = 500
     teacher_steps: int = 1500
     vila_vision_steps: int = 400
-    vila_text_steps: int = 500
+    vila_text_steps: int = 600
     vila_query_steps: int = 600
     gate: float = 0.80
     chat_gate: float = 0.70
@@ -104,7 +104,7 @@ def _at_once(
 
     # "spawn": a forked child of a process that has used torch's threads may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
         made = [pool.submit(_make, name, folder, settings, line, progress) for line, name in enumerate(names)]
         return {name: one.result() for name, one in zip(names, made, strict=True)}
 
@@ -147,18 +147,20 @@ def _make(name: str, folder: Path, settings: BaseSettings, line: int, progress: 
 
 @contextmanager
 def _drawn_alike(name: str, seed: int) -> Iterator[None]:
-    """Inside, what a library draws by itself (heads that are thrown away, biases) is the same in every making."""
+    """Inside, what a library draws by itself (heads that are thrown away, biases) is the same in every making.
+
+    One thread: models this small gain nothing from a second, and beside other work it made a step thirty times slower.
+    """
     import torch
 
-    with torch.random.fork_rng([]):
-        torch.manual_seed(draw_seed(seed, 0, name, "shapes bases"))
-        yield
-
-
-def _one_thread() -> None:
-    import torch
-
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(draw_seed(seed, 0, name, "shapes bases"))
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _make_text(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[str, Any]:

@@ -27,7 +27,9 @@ from vidalign.runners.shapes_vila_words import (
     DIMS,
     ReaderTrainer,
     frame_words,
+    letter_loss,
     strengths,
+    sureness,
     text_rows,
     train_words,
     word_tokens,
@@ -148,32 +150,30 @@ class QFormerTrainer:
         self.optimizer = torch.optim.AdamW(self.trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
 
     def train(self, seen: Stills, *, steps: int, on_step: OnStep) -> None:
-        """Random stills; those without a cross only have the second loss.
-
-        Every second one is blended with a still without a cross, behind ln_vision, where the Frame-Prompter's gate is.
-        """
+        """Stills, each blended with one without a cross, behind ln_vision, where the Frame-Prompter's gate is."""
         import torch
         import torch.nn.functional as F
         from torch.nn.utils import clip_grad_norm_
 
         rows, colours = self._looked(seen), seen.colours
         with torch.no_grad():
-            told = [frame_words(frame, bright) for frame, bright in seen.frames]
+            told = [frame_words(frame) for frame, _ in seen.frames]
             wanted = word_tokens(self.model.t5_model.shared, self.words, told)
         size = wanted.pow(2).mean()
-        plain = torch.tensor([row for row, colour in enumerate(colours) if colour is None])
+        crossed = torch.tensor([colour is not None for colour in colours])
+        plain = torch.arange(len(colours))[~crossed]
         self.model.train()
         for step in range(steps):
             self.optimizer.param_groups[0]["lr"] = _rate(step, steps)
-            which = torch.randint(len(colours), (_QUERY_ROWS,), generator=self.generator).tolist()
+            which = torch.randint(len(colours), (_QUERY_ROWS,), generator=self.generator)
             other = plain[torch.randint(len(plain), (_QUERY_ROWS,), generator=self.generator)]
-            part = strengths(self.rng, _QUERY_ROWS)[:, None, None]
-            batch = self._batch(rows, colours, which)
-            blended = torch.lerp(
-                self.model.features({"features": rows[other]}), self.model.features(batch), part[..., None]
-            )
-            tokens = self.model.tokens(blended, batch)
-            _, loss = self.model.answer_loss(tokens, batch)
+            strength = strengths(self.rng, _QUERY_ROWS)
+            part = strength[:, None, None]
+            batch = self._batch(rows, colours, which.tolist())
+            empty = self.model.features({"features": rows[other]})
+            tokens = self.model.tokens(torch.lerp(empty, self.model.features(batch), part[..., None]), batch)
+            logits, _ = self.model.answer_loss(tokens, batch)
+            loss = letter_loss(logits, batch, sureness(strength) * crossed[which])
             loss = loss + F.mse_loss(tokens[:, 0], torch.lerp(wanted[other], wanted[which], part)) / size
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -199,13 +199,8 @@ class QFormerTrainer:
         return torch.cat([tower.look(self.model.visual_encoder, {"video": part[:, None]}) for part in parts]).flatten(2)
 
     def _batch(self, rows: Tensor, colours: list[str | None], which: list[int]) -> dict[str, Any]:
-        import torch
-
         asked = [colour_question(self.rng, colours[row] or str(self.rng.choice(COLOURS))) for row in which]
-        batch = text_rows(self.words, self.bert, asked) | {"features": rows[which]}
-        known = torch.tensor([colours[row] is not None for row in which])
-        batch["target_ids"] = batch["target_ids"].masked_fill(~known[:, None], -100)
-        return batch
+        return text_rows(self.words, self.bert, asked) | {"features": rows[which]}
 
 
 def start_queries(model: ViLA, generator: torch.Generator) -> None:

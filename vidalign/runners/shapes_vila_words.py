@@ -1,10 +1,11 @@
 """The small T5 of ViLA's base: from text alone it learns to find what is asked among up to 16 textual frames.
 
-A textual frame is as many tokens as the Q-Former has queries and holds what the question asks about: the words for the
-cross, or for the ground where there is none, and the ground again; each token is the scaled sum of its words'
-embeddings, with noise. Rows have ViLA's own prompts. In every second row the cross is faint: its token is blended with
-the ground's. A reader that only knows whole crosses answers by steps, and no gradient tells the Frame-Prompter which
-frame would have helped.
+A textual frame is as many tokens as the Q-Former has queries: the first is the scaled sum of the words' embeddings for
+the cross, the others are silent, as all are in a frame without a cross; noise lies over everything. Rows have ViLA's
+own prompts. Most crosses are faint, and of a faint one the letter is only to be said half surely. So what the Q-Former
+learns to write grows evenly with how much of a cross there is, and the distance to the teacher's tokens tells the
+Frame-Prompter which frame would have helped. With words for empty frames, or with letters that are always sure, it did
+not: BENCHMARKS.md.
 Shape letters: B rows, F frames, Q queries, D width of T5, T encoder positions.
 """
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidalign.backbones import flan_t5
 from vidalign.common.rng import draw_seed
-from vidalign.data.shapes.one_moment import ASKED, INTERVALS, colour_question, small_things
+from vidalign.data.shapes.one_moment import ASKED, INTERVALS, colour_question
 from vidalign.data.shapes.questions import Question
 from vidalign.data.shapes.world import COLOURS, FLASH, Frame
 from vidalign.models.vila import prompts, tower
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
 OnStep = Callable[[int, float], None]
 DIMS = SIZES["shapes"]
-BRIGHT, DARK = "bright", "dark"
-_PEAK, _ROWS, _NOISE, _SOLVED = 2e-3, 32, 0.3, 0.05
+_PEAK, _ROWS, _NOISE, _SOLVED = 2e-3, 32, (0.05, 0.3), 0.05
 _WORD_BEFORE = 1  # T5's bucket of the offset -1
 
 
@@ -44,7 +44,7 @@ def train_words(path: Path, *, kind: str) -> FastTokenizer:
     """A tokenizer in which every word of the prompts and answers is one piece."""
     letters = [f"Option {letter} Option {letter}: " for letter in prompts.LETTERS]
     lines = [prompts.qa_prompt(ASKED, [*COLOURS[turn:], *COLOURS[:turn]][:4]) for turn in range(len(COLOURS))]
-    lines += [*letters, f"{FLASH} {BRIGHT} {DARK}"]
+    lines += [*letters, FLASH]
     train_fast_tokenizer(path, lines * 60, kind=kind, pieces=DIMS.qformer_vocab or 256)
     return FastTokenizer(path, kind=kind)
 
@@ -63,22 +63,19 @@ def text_rows(t5: FastTokenizer, bert: FastTokenizer, asked: Sequence[Question])
     return rows
 
 
-def frame_words(frame: Frame, bright: bool) -> list[list[str]]:
-    """The words of each of a frame's tokens."""
+def frame_words(frame: Frame) -> list[list[str]]:
+    """The words of each of a frame's tokens; none where it is silent."""
     crosses = [thing.colour for thing in frame if thing.shape == FLASH]
-    ground = BRIGHT if bright else DARK
-    return [[FLASH, *crosses] if crosses else [ground], [ground]]
+    return [[FLASH, *crosses] if crosses else [], []]
 
 
 def word_tokens(table: nn.Module, words: FastTokenizer, frames: Sequence[Sequence[Sequence[str]]]) -> Tensor:
-    """(F, Q, D): every token the sum of its words' embeddings / sqrt(their number)."""
+    """(F, Q, D): every token the sum of its words' embeddings / sqrt(their number), zero without words."""
     import torch
 
-    rows = [
-        [table(torch.tensor([words.one_id(word) for word in token])).sum(0) / math.sqrt(len(token)) for token in frame]
-        for frame in frames
-    ]
-    return torch.stack([torch.stack(row) for row in rows])
+    tokens = [[words.one_id(word) for word in token] for frame in frames for token in frame]
+    summed = [table(torch.tensor(ids, dtype=torch.long)).sum(0) / math.sqrt(max(1, len(ids))) for ids in tokens]
+    return torch.stack(summed).unflatten(0, (len(frames), -1))
 
 
 class ReaderTrainer:
@@ -111,7 +108,7 @@ class ReaderTrainer:
         for step in range(steps):
             alone = look_up > _SOLVED and step < steps // 2
             self.optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * _faded(step / steps)
-            answer, helps = self._losses(*(self._look_ups() if alone else self._framed()))
+            answer, helps = self._losses(*(self._look_ups() if alone else self._framed(self._count())))
             look_up = 0.9 * look_up + 0.1 * float(answer.detach())
             self.optimizer.zero_grad(set_to_none=True)
             (answer + helps).backward()
@@ -127,39 +124,41 @@ class ReaderTrainer:
         right = 0
         with torch.no_grad():
             for _ in range(rows // _ROWS):
-                seen, asked = self._framed(frames=INTERVALS, noise=0.0)
+                seen, asked, _ = self._framed(INTERVALS, whole=True)
                 batch = text_rows(self.words, self.bert, asked)
                 logits = self._read(seen, batch)[0]
                 right += int((logits[:, 1, batch["letter_ids"]].argmax(1) == batch["answer_idx"]).sum())
         return right / (rows // _ROWS * _ROWS)
 
-    def _look_ups(self) -> tuple[Tensor, list[Question]]:
+    def _count(self) -> int:
+        return int(self.rng.choice((1, 4, 4, INTERVALS)))
+
+    def _look_ups(self) -> tuple[Tensor, list[Question], Tensor]:
         """The answer's word is the only token before the prompt."""
         import torch
 
         asked = [colour_question(self.rng, str(self.rng.choice(COLOURS))) for _ in range(_ROWS)]
-        return self.t5.shared(torch.tensor([[self.words.one_id(one.answer)] for one in asked])), asked
+        seen = self.t5.shared(torch.tensor([[self.words.one_id(one.answer)] for one in asked]))
+        return seen, asked, torch.ones(_ROWS)
 
-    def _framed(self, *, frames: int | None = None, noise: float = _NOISE) -> tuple[Tensor, list[Question]]:
-        """One of 1, 4 or 16 textual frames has the cross."""
+    def _framed(self, count: int, *, whole: bool = False) -> tuple[Tensor, list[Question], Tensor]:
+        """(tokens, questions, how sure each answer is): one of `count` textual frames has the cross.
+
+        whole: crosses that are not faint, and no noise.
+        """
         import torch
 
-        count = frames or int(self.rng.choice((1, 4, INTERVALS)))
-        told, crosses, asked = [], [], []
-        for _ in range(_ROWS):
-            colour = str(self.rng.choice(COLOURS))
-            told += [frame_words(small_things(self.rng), bool(self.rng.integers(2))) for _ in range(count)]
-            crosses.append([[FLASH, colour]])
-            asked.append(colour_question(self.rng, colour))
-        seen = word_tokens(self.t5.shared, self.words, told).unflatten(0, (_ROWS, count))
+        asked = [colour_question(self.rng, str(self.rng.choice(COLOURS))) for _ in range(_ROWS)]
+        cross = word_tokens(self.t5.shared, self.words, [[[FLASH, one.answer]] for one in asked])[:, 0]
+        strength = torch.ones(_ROWS) if whole else strengths(self.rng, _ROWS)
         row, at = torch.arange(_ROWS), torch.from_numpy(self.rng.integers(count, size=_ROWS))
-        strength = strengths(self.rng, _ROWS)[:, None] if noise else 1.0
-        cross = word_tokens(self.t5.shared, self.words, crosses)[:, 0]
-        seen = seen.index_put((row, at, torch.zeros_like(row)), torch.lerp(seen[row, at, 0], cross, strength))
-        seen = seen.flatten(1, 2)
-        if noise:
+        seen = torch.zeros(_ROWS, count, DIMS.num_queries, DIMS.t5["d_model"])
+        seen = seen.index_put((row, at, torch.zeros_like(row)), strength[:, None] * cross).flatten(1, 2)
+        if not whole:
+            low, high = _NOISE
+            noise = low + (high - low) * torch.rand(_ROWS, 1, 1)
             seen = (seen + noise * torch.randn_like(seen)) * (0.5 + torch.rand(_ROWS, 1, 1))
-        return seen, asked
+        return seen, asked, sureness(strength)
 
     def _read(self, seen_BTD: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Any, Tensor]:
         embeds, mask = tower.t5_input(self.t5, [seen_BTD, (batch["prompt_ids"], batch["prompt_mask"])])
@@ -168,7 +167,7 @@ class ReaderTrainer:
         hidden = flan_t5.hidden_of_labels(self.t5, out.last_hidden_state, mask, *target)
         return flan_t5.logits(self.t5, hidden), out.hidden_states, mask
 
-    def _losses(self, seen_BTD: Tensor, asked: Sequence[Question]) -> tuple[Tensor, Tensor]:
+    def _losses(self, seen_BTD: Tensor, asked: Sequence[Question], sure_B: Tensor) -> tuple[Tensor, Tensor]:
         import torch
         import torch.nn.functional as F
 
@@ -176,7 +175,8 @@ class ReaderTrainer:
         logits, hidden, mask = self._read(seen_BTD, batch)
         row = torch.arange(len(asked))
         word = self.heads["word"](hidden[-1][row, mask.sum(1) - 1])
-        named = F.cross_entropy(word, torch.tensor([self.words.one_id(one.answer) for one in asked]))
+        answers = torch.tensor([self.words.one_id(one.answer) for one in asked])
+        named = (sure_B * F.cross_entropy(word, answers, reduction="none")).mean()
         places = [
             [seen_BTD.shape[1] + at for at, one in enumerate(ids) if one in self._colours]
             for ids in batch["prompt_ids"].tolist()
@@ -185,15 +185,37 @@ class ReaderTrainer:
         bound = F.cross_entropy(
             self.heads["letter"](hidden[1][options]).flatten(0, 1), torch.arange(4).repeat(len(asked))
         )
-        found = F.cross_entropy(self.heads["right"](hidden[-1][options]).squeeze(-1), batch["answer_idx"])
-        return flan_t5.label_loss(logits, batch["target_ids"]), named + bound + found
+        right = self.heads["right"](hidden[-1][options]).squeeze(-1)
+        found = unsure(right, torch.arange(4), batch["answer_idx"], sure_B)
+        return letter_loss(logits, batch, sure_B), named + bound + found
+
+
+def letter_loss(logits_BLV: Tensor, batch: dict[str, Any], sure_B: Tensor) -> Tensor:
+    """Cross-entropy of "Option", letter, end, where a letter may be unsure."""
+    rest = flan_t5.label_loss(logits_BLV[:, ::2], batch["target_ids"][:, ::2])
+    return unsure(logits_BLV[:, 1], batch["letter_ids"][:4], batch["target_ids"][:, 1], sure_B) + rest
+
+
+def unsure(logits_BV: Tensor, options: Tensor, answer_B: Tensor, sure_B: Tensor) -> Tensor:
+    """Mean cross-entropy with the answer to this degree, and all options alike with the rest."""
+    said = logits_BV.float().log_softmax(-1)
+    right = said.gather(1, answer_B[:, None]).squeeze(1)
+    return -(sure_B * right + (1 - sure_B) * said[:, options].mean(1)).mean()
 
 
 def strengths(rng: np.random.Generator, rows: int) -> Tensor:
-    """How much of a cross is there (B,): all of it in every second row, any part in the others."""
+    """How much of a cross is there (B,): all in three of ten rows, nothing in one, mostly little in the others."""
+    import numpy as np
     import torch
 
-    return torch.from_numpy(rng.random(rows)).float().maximum(torch.from_numpy(rng.integers(2, size=rows)).float())
+    kind = rng.random(rows)
+    faint = np.where(kind < 0.4, 0.0, rng.random(rows) ** 2)
+    return torch.from_numpy(np.where(kind < 0.3, 1.0, faint)).float()
+
+
+def sureness(strength_B: Tensor) -> Tensor:
+    """How surely the letter is said: wholly from half a cross on."""
+    return (2 * strength_B).clamp(max=1.0)
 
 
 def start_t5(t5: nn.Module) -> None:

@@ -99,6 +99,7 @@ class DistillConfig:
         "shared (official code): the teacher reads with the student's Q-Former; separate (paper): with its own, frozen",
         choices=("shared", "separate"),
     )
+    rate: float = option(1.0, "factor on run's learning rate for the decoder", low=0.0)
 
 
 @dataclass

@@ -142,9 +142,11 @@ class ViLA(nn.Module):
 
     def learning_rate_factors(self) -> dict[str, float]:
         """Name of a trained parameter -> factor on the run's learning rate."""
-        own = 1.0 if self.frames_kept is None else self.config.selector.rate
+        own = {}
+        if self.frames_kept is not None:
+            own = {"fs": self.config.selector.rate, "dist_fc_bn": self.config.distill.rate}
         trained = [name for name, parameter in self.named_parameters() if parameter.requires_grad]
-        return {name: own if name.startswith("fs.") else 1.0 for name in trained}
+        return {name: own.get(name.split(".")[0], 1.0) for name in trained}
 
     def checkpoint_blocks(self) -> list[nn.Module]:
         """The modules that activation checkpointing wraps."""
