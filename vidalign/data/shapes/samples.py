@@ -9,7 +9,7 @@ from vidalign.common.rng import draw_seed
 from vidalign.common.sample import Media, Sample, Subtitle
 from vidalign.data.shapes import one_moment
 from vidalign.data.shapes.questions import RANKS, Question, questions_of
-from vidalign.data.shapes.world import FPS, SLOT_SECONDS, Clip
+from vidalign.data.shapes.world import COLOURS, FPS, SHAPES, SLOT_SECONDS, Clip
 
 DATASET = "shapes"
 PARAGRAPHS = "shapes_paragraphs"
@@ -183,6 +183,34 @@ def order_questions(clip: Clip, split: str) -> list[Sample]:
                 answer_idx=order.index(place),
                 answer=seen[place],
                 qtype=rank,
+            )
+        )
+    return samples
+
+
+def seen_questions(clip: Clip, split: str) -> list[Sample]:
+    """What is seen? For each of the four things; the other options have colours that the video never shows."""
+    import numpy as np
+
+    seen, shown = clip.facts["sentences"], {thing.colour for frame in clip.frames for thing in frame}
+    unseen = [f"a {colour} {shape}" for colour in COLOURS if colour not in shown for shape in SHAPES]
+    samples = []
+    for place, answer in enumerate(seen):
+        rng = np.random.default_rng(draw_seed(0, place, f"{split}/{clip.clip_id}", "shapes seen options"))
+        options = [answer, *(unseen[i] for i in rng.permutation(len(unseen))[: len(seen) - 1])]
+        order = [int(i) for i in rng.permutation(len(options))]
+        samples.append(
+            _sample(
+                clip,
+                split,
+                f"{clip.clip_id}_seen{place}",
+                "mc_qa",
+                dataset=PARAGRAPHS,
+                question="what is seen",
+                options=tuple(options[i] for i in order),
+                answer_idx=order.index(0),
+                answer=answer,
+                qtype=answer.split()[2],
             )
         )
     return samples
