@@ -189,15 +189,18 @@ def order_questions(clip: Clip, split: str) -> list[Sample]:
 
 
 def seen_questions(clip: Clip, split: str) -> list[Sample]:
-    """What is seen? For each of the four things; the other options have colours that the video never shows."""
+    """What is seen? For each of the four things, beside one in each colour that the video never shows.
+
+    All options have different colours, so that they tell nothing without the video: chance is 1/3.
+    """
     import numpy as np
 
-    seen, shown = clip.facts["sentences"], {thing.colour for frame in clip.frames for thing in frame}
-    unseen = [f"a {colour} {shape}" for colour in COLOURS if colour not in shown for shape in SHAPES]
+    shown = {thing.colour for frame in clip.frames for thing in frame}
+    unseen = [colour for colour in COLOURS if colour not in shown]
     samples = []
-    for place, answer in enumerate(seen):
+    for place, answer in enumerate(clip.facts["sentences"]):
         rng = np.random.default_rng(draw_seed(0, place, f"{split}/{clip.clip_id}", "shapes seen options"))
-        options = [answer, *(unseen[i] for i in rng.permutation(len(unseen))[: len(seen) - 1])]
+        options = [answer, *(f"a {colour} {rng.choice(SHAPES)}" for colour in unseen)]
         order = [int(i) for i in rng.permutation(len(options))]
         samples.append(
             _sample(
