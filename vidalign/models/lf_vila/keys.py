@@ -225,7 +225,7 @@ def change_window(state: Mapping[str, Tensor], windows: tuple[Size3, ...]) -> di
     result = dict(state)
     for name, table_RH in state.items():
         match = re.search(r"layers\.(\d+)\..*" + _TABLE, name)
-        if match is None:
+        if match is None or int(match[1]) >= len(windows):  # what does not belong here is told when it is loaded
             continue
         window = windows[int(match[1])]
         spatial = (2 * window[1] - 1) * (2 * window[2] - 1)
