@@ -35,6 +35,8 @@ EXTRAS = {
     "caption": ["pycocoevalcap>=1.2"],
     # WordNet itself is data that nltk downloads; vidalign/scoring/wups.py says which and from where.
     "wups": ["nltk>=3.9"],
+    # LF-VILA-8M's records as the authors store them (train_db)
+    "lmdb": ["lmdb>=3.0"],
     "log": ["tensorboard>=2.20"],
     "dev": ["pytest>=9", "pytest-xdist>=3.8", "hypothesis>=6.150", "ruff>=0.15"],
 }

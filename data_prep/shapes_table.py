@@ -1,10 +1,10 @@
-"""The numbers of a shapes.sh script that trains several seeds: a table, and one metrics.json with the means.
+"""The numbers of a script that trains several seeds: a table, and one metrics.json with means and spreads.
 
     python data_prep/shapes_table.py FOLDER [FOLDER ...] --numbers accuracy_core=:shapes/test:accuracy_core ...
 
 A folder holds one run per seed, seed<n>. A number is NAME=RUN:DATASET/SPLIT:METRIC, where RUN is a run folder below the
-seed's, empty for the seed's own. FOLDER/metrics.json gets {"<--as>": {NAME: mean, NAME_seed0: value, ...}}. Of several
-folders (settings that are compared) each has its own table and metrics.json.
+seed's, empty for the seed's own. FOLDER/metrics.json gets {"<--as>": {NAME: mean, NAME_std: of the seeds as a sample,
+NAME_seed0: value, ...}}. Of several folders (settings that are compared) each has its own table and metrics.json.
 """
 
 from __future__ import annotations
@@ -64,22 +64,25 @@ def main() -> None:
 
 
 def table(folder: Path, numbers: Sequence[Number], entry: str) -> str:
-    """One line per number: every seed and the mean. Writes the folder's metrics.json."""
+    """One line per number: every seed, mean and spread. Writes the folder's metrics.json."""
     from vidalign.common.io import write_json
+    from vidalign.scoring.classification import over_seeds
 
     seeds = sorted(path for path in folder.glob("seed*") if path.is_dir())
     if not seeds:
         raise DataError(f"{folder}: no run seed<n> in it; give run.output_dir of the script")
     width = max(len(folder.name), *(len(number.name) for number in numbers)) + 2
-    lines = [f"{folder.name:<{width}}" + "".join(f"{name:>8}" for name in (*(seed.name for seed in seeds), "mean"))]
-    means, by_seed = {}, {}
+    heads = (*(seed.name for seed in seeds), "mean", "std")
+    lines = [f"{folder.name:<{width}}" + "".join(f"{name:>8}" for name in heads)]
+    summary, by_seed = {}, {}
     for number in numbers:
         values = [number.of(seed) for seed in seeds]
-        means[number.name] = sum(values) / len(values)
+        found = over_seeds(values)
+        summary |= {number.name: found["mean"], f"{number.name}_std": found["std"]}
         by_seed |= {f"{number.name}_{seed.name}": value for seed, value in zip(seeds, values, strict=True)}
-        shown = (*values, means[number.name])
+        shown = (*values, found["mean"], found["std"])
         lines.append(f"{number.name:<{width}}" + "".join(f"{value:>8.3f}" for value in shown))
-    write_json(folder / "metrics.json", {entry: means | by_seed})
+    write_json(folder / "metrics.json", {entry: summary | by_seed})
     return "\n".join(lines)
 
 

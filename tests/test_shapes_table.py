@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 
 def seeds(folder, values):
     for seed, value in enumerate(values):
@@ -28,7 +30,9 @@ def test_means_and_seeds_of_every_folder(repository, tmp_path):
     assert json.loads((tmp_path / "one" / "metrics.json").read_text()) == {
         "shapes/test": {
             "R@1": 0.625,
+            "R@1_std": pytest.approx(0.125 * 2**0.5),
             "blank": 0.3125,
+            "blank_std": pytest.approx(0.0625 * 2**0.5),
             "R@1_seed0": 0.5,
             "R@1_seed1": 0.75,
             "blank_seed0": 0.25,
@@ -36,8 +40,8 @@ def test_means_and_seeds_of_every_folder(repository, tmp_path):
         }
     }
     rows = [line.split() for line in done.stdout.splitlines() if line]
-    assert ["one", "seed0", "seed1", "mean"] in rows and ["two", "seed0", "mean"] in rows
-    assert ["R@1", "0.500", "0.750", "0.625"] in rows and ["blank", "0.125", "0.125"] in rows
+    assert ["one", "seed0", "seed1", "mean", "std"] in rows and ["two", "seed0", "mean", "std"] in rows
+    assert ["R@1", "0.500", "0.750", "0.625", "0.177"] in rows and ["blank", "0.125", "0.125", "0.000"] in rows
 
 
 def test_a_missing_number_is_named(repository, tmp_path):

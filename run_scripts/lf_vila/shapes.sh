@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # LF-VILA on the drawn paragraphs, three seeds (SEEDS="0 1 2"): stage one with and without MTC, stage two over the first, and
-# "what is seen first ..." fine-tuned from stage two and from nothing. Two trainings run side by side, one thread each. Prints one
-# table; metrics.json of the folder holds the means over the seeds and every seed's own.
+# multiple choice, what is seen, fine-tuned from stage two and from nothing. Two trainings run side by side, one thread each.
+# Prints one table; metrics.json of the folder holds the means over the seeds and every seed's own.
 #   bash run_scripts/lf_vila/shapes.sh [key=value ...]        e.g. run.output_dir=DIR
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../launch.sh"
 stage1=configs/lf_vila/shapes_paragraphs_pretrain.yaml
 stage2=configs/lf_vila/shapes_paragraphs_stage2_pretrain.yaml
-order=configs/lf_vila/shapes_paragraphs_train.yaml
+choice=configs/lf_vila/shapes_paragraphs_train.yaml
 folder=$(run_folder "$stage1" "$@")
 export OMP_NUM_THREADS=1
 "$PYTHON" data_prep/shapes_paragraphs.py --options "$@"
@@ -18,7 +18,7 @@ with_stage_one() { # with_stage_one SEED FOLDER [key=value ...]
   launch train.py --cfg-path "$stage1" --options "$@" "$seed" "run.output_dir=$own/stage1"
   launch train.py --cfg-path "$stage2" --options "$@" "$seed" "run.output_dir=$own/stage2" \
     "model.start.pretrained=$own/stage1/checkpoints/last.pt"
-  launch train.py --cfg-path "$order" --options "$@" "$seed" "run.output_dir=$own/order" \
+  launch train.py --cfg-path "$choice" --options "$@" "$seed" "run.output_dir=$own/choice" \
     "model.start.pretrained=$own/stage2/checkpoints/last.pt"
 }
 
@@ -26,7 +26,7 @@ without() { # without SEED FOLDER [key=value ...]
   local seed=run.seed=$1 own=$2
   shift 2
   launch train.py --cfg-path "$stage1" --options "$@" "$seed" "run.output_dir=$own/without_mtc" model.mtc_weight=0
-  launch train.py --cfg-path "$order" --options "$@" "$seed" "run.output_dir=$own/order_without_stage1" \
+  launch train.py --cfg-path "$choice" --options "$@" "$seed" "run.output_dir=$own/choice_without_stage1" \
     model.start.pretrained=null
 }
 
@@ -50,5 +50,5 @@ numbers=()
 for metric in R@1 twin_choice clip_sentence_match; do
   numbers+=("$(of $metric stage1 $metric)" "$(of ${metric}_without_mtc without_mtc $metric)")
 done
-numbers+=("$(of order_accuracy order accuracy)" "$(of order_accuracy_without_stage_one order_without_stage1 accuracy)")
+numbers+=("$(of choice_accuracy choice accuracy)" "$(of choice_accuracy_without_stage_one choice_without_stage1 accuracy)")
 "$PYTHON" data_prep/shapes_table.py "$folder" --numbers "${numbers[@]}"

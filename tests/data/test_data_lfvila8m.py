@@ -35,6 +35,23 @@ def test_records_of_jsonl_and_tar_are_equal(tmp_path):
     ]
 
 
+def test_lmdb_is_read_and_never_run(tmp_path):
+    lmdb = pytest.importorskip("lmdb", reason="pip install .[lmdb]")
+    rows = [[{"clip_id": f"v{number}.{k}.mp4", "text": f"t{k}"} for k in range(4)] for number in range(12)]
+    (tmp_path / "val.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code = f"open({str(tmp_path / 'made')!r}, 'w')"
+    for name, values in (("train_db", rows), ("bad_db", [code])):
+        with lmdb.open(str(tmp_path / name)) as db, db.begin(write=True) as view:
+            for number, value in enumerate(values):
+                view.put(str(number).encode(), (value if value is code else repr(value)).encode())
+    builder = LFVila8M(DatasetConfig(root=str(tmp_path)))
+    val, train = builder.samples("val"), builder.samples("train")
+    assert [(one.media, one.texts) for one in train] == [(one.media, one.texts) for one in val]
+    with pytest.raises(DataError, match="nothing in it was run"):
+        builder.samples("bad")
+    assert not (tmp_path / "made").exists()
+
+
 def test_short_records_are_told(tmp_path):
     (tmp_path / "val.jsonl").write_text(json.dumps(CLIPS[:3]) + "\n")
     with pytest.raises(DataError, match="four or more"):

@@ -58,6 +58,21 @@ def test_every_option_is_seen_and_the_rank_decides(root):
     assert len({sample.answer_idx for sample in samples}) > 1
 
 
+def test_one_option_is_seen_and_no_colour_tells_which(root):
+    texts = {sample.media.video_id: sample.texts for sample in builder(root).samples("test")}
+    samples = builder(root, ask="seen").samples("test")
+    assert len(samples) == 16 and len({sample.uid for sample in samples}) == 16
+    for number, sample in enumerate(samples):
+        seen = texts[sample.media.video_id]
+        assert sample.options[sample.answer_idx] == seen[number % 4]
+        colours = [option.split()[1] for option in sample.options]
+        assert len(set(colours)) == len(colours) == 3
+        shown = {text.split()[1] for text in seen}
+        assert [colour in shown for colour in colours].index(True) == sample.answer_idx
+        assert sum(colour in shown for colour in colours) == 1
+    assert {sample.answer_idx for sample in samples} == {0, 1, 2}
+
+
 def test_the_vocabulary_has_every_word(root):
     write_vocabulary(root / "vocab.txt")
     tokenizer = WordPiece(root / "vocab.txt")

@@ -18,6 +18,7 @@ from vidalign.models.lf_vila.config import (
     LFVilaPretrainConfig,
     LFVilaRetrievalConfig,
     LFVilaVideoConfig,
+    StartWeights,
 )
 from vidalign.models.lf_vila.heads import LFVilaAnswers, LFVilaMultipleChoice, LFVilaVideo
 from vidalign.models.lf_vila.htwa import HTWASizes, VideoEncoder
@@ -114,6 +115,21 @@ def test_a_stage_one_file_starts_any_model_and_a_wrong_one_is_told():
     broken = {name: value for name, value in stage_one.items() if "layers.3." not in name}
     with pytest.raises(CheckpointError, match=r"missing: video_encoder\.layers\.3"):
         load_pretrained(tiny(), broken, where="x")
+
+
+def test_a_file_starts_a_model_with_other_temporal_windows(tmp_path):
+    torch.save(tiny(LFVilaPretrain, LFVilaPretrainConfig).export_state(), tmp_path / "stage1.pt")
+    longer = {"num_frames": 16, "start": StartWeights(pretrained=str(tmp_path / "stage1.pt"))}
+    model = tiny(temporal_windows=[1, 2, 2, 4, 8, 16], **longer)
+    old = torch.load(tmp_path / "stage1.pt")["video_encoder.layers.5.blocks.0.attn.relative_position_bias_table"]
+    new = model.video_encoder.layers[5].blocks[0].attn.relative_position_bias_table
+    assert len(old) == 15 * 15 and len(new) == 31 * 15
+    # The ends and the middle of time are the same distances relative to the window: bicubic keeps them near.
+    torch.testing.assert_close(new[15 * 15 : 16 * 15], old[7 * 15 : 8 * 15], atol=2e-3, rtol=0.01)
+    assert model.global_video(torch.randn(1, 3, 16, 64, 96)).shape == (1, model.architecture.video.out_dim)
+    with pytest.raises(CheckpointError, match=r"shape of video_encoder\.layers\.4.*bias_table"):
+        load_pretrained(tiny(temporal_windows=[1, 2, 2, 4, 8, 16]), torch.load(tmp_path / "stage1.pt"), where="x")
+    assert any(key == "temporal_windows" for key, _ in LFVilaConfig(size="tiny", temporal_windows=[1]).problems())
 
 
 def test_first_half_sees_the_video_before():

@@ -148,7 +148,8 @@ class _BiasedAttention(torch.autograd.Function):
     """qkv (W, N, 3C) -> (W, N, C): softmax(q @ k.T / sqrt(K) + bias) @ v, with a gradient for the bias.
 
     bias: (H, N, N); mask: (nW, N, N) or None. PyTorch has no fused kernel on a CPU that gives a bias its gradient;
-    what it does instead passes over the scores several times more. Here a pass is a matrix product or the softmax.
+    what it does instead passes over the scores several times more. Here a pass is a matrix product or the softmax, and
+    both work in place: fresh memory of that size costs about as much as the pass itself.
     """
 
     @staticmethod
@@ -161,7 +162,8 @@ class _BiasedAttention(torch.autograd.Function):
         start = bias if mask is None else bias + mask[:, None]
         scores = q.new_empty(len(q), tokens, tokens)
         scores.view(-1, *start.shape).copy_(start)
-        weights = scores.baddbmm_(q, k.transpose(1, 2)).softmax(dim=-1)
+        scores.baddbmm_(q, k.transpose(1, 2))
+        weights = torch.softmax(scores, dim=-1, out=scores)
         ctx.save_for_backward(rows, weights)
         return rearrange(weights @ v, "(w h) n k -> w n (h k)", h=heads)
 
@@ -173,7 +175,8 @@ class _BiasedAttention(torch.autograd.Function):
         grad = rearrange(grad_WNC, "w n (h k) -> (w h) n k", h=ctx.heads).contiguous()
         grad_rows = torch.empty_like(rows)
         torch.bmm(weights.transpose(1, 2), grad, out=grad_rows[2])
-        grad_scores = torch.ops.aten._softmax_backward_data(grad @ v.transpose(1, 2), weights, -1, weights.dtype)
+        grad_scores = grad @ v.transpose(1, 2)
+        torch.ops.aten._softmax_backward_data.out(grad_scores, weights, -1, weights.dtype, grad_input=grad_scores)
         torch.bmm(grad_scores, k, out=grad_rows[0]).mul_(ctx.scale)
         torch.bmm(grad_scores.transpose(1, 2), q, out=grad_rows[1])
         by_window = grad_scores.unflatten(0, (-1, ctx.heads))

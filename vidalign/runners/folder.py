@@ -103,7 +103,7 @@ def closing_table(results: dict[str, tuple[list[Record], dict[str, float]]]) -> 
     return "\n".join(lines)
 
 
-_NO_SHARES = ("MedR", "MeanR", "mse")
+_NO_SHARES = ("MedR", "MeanR", "mse", "mse_low", "mse_high")
 
 
 def _number(key: str, value: float | str) -> str:

@@ -62,12 +62,14 @@ class WordPiece:
         """
         import torch
 
-        ids, mask = torch.zeros(2, count, length, dtype=torch.long).unbind(0)
-        for row, sentence in enumerate(sentences[:count]):
+        ids, mask = [], []
+        for sentence in sentences[:count]:
             tokens = [self.cls_id, *self.encode(sentence)[: length - 2], self.sep_id]
-            ids[row] = self.pad_id
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            mask[row, : len(tokens)] = 1
+            padding = length - len(tokens)
+            ids.append(tokens + [self.pad_id] * padding)
+            mask.append([1] * len(tokens) + [0] * padding)
+        lacking = [[0] * length] * (count - len(ids))
+        ids, mask = torch.tensor([ids + lacking, mask + lacking]).unbind(0)
         return ids, mask
 
     def maskable(self, ids: Tensor) -> Tensor:

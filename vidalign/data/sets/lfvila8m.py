@@ -142,7 +142,7 @@ def lmdb_records(path: Path) -> Iterator[Any]:
         import lmdb
     except ImportError as error:
         raise DataError(
-            f"{path}: reading it needs lmdb: pip install lmdb, or convert it to {path.name}.jsonl"
+            f"{path}: reading it needs lmdb: pip install 'vidalign[lmdb]', or convert it to {path.name}.jsonl"
         ) from error
     try:
         with lmdb.open(str(path), readonly=True, lock=False, subdir=path.is_dir()) as db, db.begin() as view:

@@ -60,8 +60,9 @@ class ShapesParagraphsConfig(DatasetConfig):
     num_test: int = option(50, "pairs of twins to test on", low=1)
     ask: str = option(
         "paragraphs",
-        "what is asked: paragraphs for retrieval, or order, what is seen first, second, third and last",
-        choices=("paragraphs", "order"),
+        "what is asked: paragraphs for retrieval; seen, which of three things is in the video; order, which of its "
+        "four things is seen first, second, third and last",
+        choices=("paragraphs", "seen", "order"),
     )
     workers: int = option(2, "processes that draw", low=1)
 

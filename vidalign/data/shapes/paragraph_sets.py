@@ -13,14 +13,16 @@ from vidalign.data.sets.base import Builder
 from vidalign.data.shapes.config import ShapesParagraphsConfig
 from vidalign.data.shapes.files import draw_missing, folder_name
 from vidalign.data.shapes.paragraphs import KEPT_FRAMES, RADIUS_PX, WORDS, paragraph_pair
-from vidalign.data.shapes.samples import PARAGRAPHS, order_questions, paragraphs
+from vidalign.data.shapes.samples import PARAGRAPHS, order_questions, paragraphs, seen_questions
 from vidalign.data.shapes.world import Clip
 from vidalign.text.wordpiece import SPECIALS
 
 _BY_ASK = {
     "paragraphs": DatasetInfo(name=PARAGRAPHS, task="retrieval", headline="R@1"),
+    "seen": DatasetInfo(name=PARAGRAPHS, task="mc_qa"),
     "order": DatasetInfo(name=PARAGRAPHS, task="mc_qa"),
 }
+_QUESTIONS = {"seen": seen_questions, "order": order_questions}
 
 
 class ShapesParagraphs(Builder):
@@ -57,8 +59,8 @@ class ShapesParagraphs(Builder):
             clips = [clip for pair in pairs for clip in pair]
             draw_missing(clips, self.media_root, kept=KEPT_FRAMES, workers=self.config.workers)
         dist.barrier()
-        if self.config.ask == "order":
-            made = [one for pair in pairs for clip in pair for one in order_questions(clip, split)]
+        if self.config.ask in _QUESTIONS:
+            made = [one for pair in pairs for clip in pair for one in _QUESTIONS[self.config.ask](clip, split)]
         else:
             made = [one for pair in pairs for one in paragraphs(pair, split)]
         return made[: self.config.max_samples]

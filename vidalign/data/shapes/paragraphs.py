@@ -10,7 +10,7 @@ from vidalign.data.shapes.questions import RANKS
 from vidalign.data.shapes.world import COLOURS, FPS, NUM_FRAMES, SHAPES, SIZE_PX, Clip, Thing
 
 NUM_MOMENTS = 4
-RADIUS_PX = 12.0
+RADIUS_PX = 20.0
 # Of a moment's seven or eight frames three are written: files of 12 frames, 4 per second.
 KEPT_FRAMES = tuple(round(number * (NUM_FRAMES - 1) / 11) for number in range(12))
 WORDS = ("a", *COLOURS, *SHAPES, "what", "is", "seen", *RANKS)

@@ -9,7 +9,7 @@ from vidalign.common.rng import draw_seed
 from vidalign.common.sample import Media, Sample, Subtitle
 from vidalign.data.shapes import one_moment
 from vidalign.data.shapes.questions import RANKS, Question, questions_of
-from vidalign.data.shapes.world import FPS, SLOT_SECONDS, Clip
+from vidalign.data.shapes.world import COLOURS, FPS, SHAPES, SLOT_SECONDS, Clip
 
 DATASET = "shapes"
 PARAGRAPHS = "shapes_paragraphs"
@@ -183,6 +183,37 @@ def order_questions(clip: Clip, split: str) -> list[Sample]:
                 answer_idx=order.index(place),
                 answer=seen[place],
                 qtype=rank,
+            )
+        )
+    return samples
+
+
+def seen_questions(clip: Clip, split: str) -> list[Sample]:
+    """What is seen? For each of the four things, beside one in each colour that the video never shows.
+
+    All options have different colours, so that they tell nothing without the video: chance is 1/3.
+    """
+    import numpy as np
+
+    shown = {thing.colour for frame in clip.frames for thing in frame}
+    unseen = [colour for colour in COLOURS if colour not in shown]
+    samples = []
+    for place, answer in enumerate(clip.facts["sentences"]):
+        rng = np.random.default_rng(draw_seed(0, place, f"{split}/{clip.clip_id}", "shapes seen options"))
+        options = [answer, *(f"a {colour} {rng.choice(SHAPES)}" for colour in unseen)]
+        order = [int(i) for i in rng.permutation(len(options))]
+        samples.append(
+            _sample(
+                clip,
+                split,
+                f"{clip.clip_id}_seen{place}",
+                "mc_qa",
+                dataset=PARAGRAPHS,
+                question="what is seen",
+                options=tuple(options[i] for i in order),
+                answer_idx=order.index(0),
+                answer=answer,
+                qtype=answer.split()[2],
             )
         )
     return samples

@@ -60,9 +60,13 @@ class Architecture:
     def from_config(cls, config: Any) -> Architecture:
         """From any LFVilaConfig."""
         size = SIZES[config.size]
+        video = HTWASizes(**size["video"])
+        if config.temporal_windows is not None:
+            pairs = zip(config.temporal_windows, video.window_size, strict=True)
+            video = replace(video, window_size=tuple((time, *window[1:]) for time, window in pairs))
         dropout = {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
         return cls(
-            video=HTWASizes(**size["video"]),
+            video=video,
             bert=BertSizes(**size["bert"], **dropout),
             num_frames=config.num_frames or size["num_frames"],
             image_hw=tuple(config.image_hw or size["image_hw"]),
@@ -129,7 +133,13 @@ class LFVila(nn.Module, ABC):
             model.video_encoder.init_weights()
             if hasattr(model, "text_encoder"):
                 model.text_encoder.init_weights()
-        start_from(model, swin=config.start.swin, bert=config.start.bert, pretrained=config.start.pretrained)
+        start_from(
+            model,
+            swin=config.start.swin,
+            bert=config.start.bert,
+            pretrained=config.start.pretrained,
+            resize_windows=config.temporal_windows is not None,
+        )
         return model
 
     @classmethod

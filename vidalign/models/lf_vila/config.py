@@ -33,6 +33,9 @@ class LFVilaConfig:
     size: str = option("base", "sizes of both encoders", choices=tuple(SIZES))
     num_frames: int | None = option(None, "frames per video; null: as published (32), tiny 8", low=1)
     image_hw: list[int] | None = option(None, "height and width in pixels; null: as published ([192, 320])")
+    temporal_windows: list[int] | None = option(
+        None, "frames of a window, per stage; null: as published. Bias tables of start.pretrained are resized in time"
+    )
     clips: int = option(4, "clips of a video and sentences of a paragraph", low=1)
     max_tokens: int = option(50, "tokens per sentence, [CLS] and [SEP] included", low=3)
     segments: int = option(8, "rows of the table of sentence numbers", low=1)
@@ -53,6 +56,11 @@ class LFVilaConfig:
         found = []
         if self.image_hw is not None and (len(self.image_hw) != 2 or min(self.image_hw) < 1):
             found.append(("image_hw", "two numbers, height and width. Write e.g. [192, 320]."))
+        stages = len(SIZES[self.size]["video"]["window_size"])
+        windows = self.temporal_windows
+        if windows is not None and (len(windows) != stages or min(windows) < 1):
+            text = f"size {self.size} has {stages} stages. Give as many windows, each of one frame or more."
+            found.append(("temporal_windows", text))
         if self.tokenizer is None and self.size != "tiny":
             text = f"size {self.size} needs BERT's vocabulary. Give the path of bert-base-uncased's vocab.txt."
             found.append(("tokenizer", text))

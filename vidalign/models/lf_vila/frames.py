@@ -24,7 +24,7 @@ def eval_view(frames_THWC: Tensor, *, hw: tuple[int, int]) -> Tensor:
 
     Kept: no antialiasing, as torchvision 0.11 resized tensors. [image_transforms]
     """
-    resized = _resize(_unit_range(frames_THWC), EVAL_RESIZE)
+    resized = _resize(_levels(frames_THWC), EVAL_RESIZE)
     top, left = (round((full - part) / 2) for full, part in zip(EVAL_RESIZE, EVAL_CROP, strict=True))
     crop = resized[..., top : top + EVAL_CROP[0], left : left + EVAL_CROP[1]]
     return _normalised(_resize(crop, hw))
@@ -34,7 +34,7 @@ def train_view(frames_THWC: Tensor, *, hw: tuple[int, int], box: Box, flip: bool
     """uint8 (T, H, W, 3) -> float (3, T, h, w): one box of all frames, resized, perhaps mirrored, normalised."""
     top, left, height, width = box
     part = frames_THWC[:, top : top + height, left : left + width]
-    resized = _resize(_unit_range(part), hw)
+    resized = _resize(_levels(part), hw)
     return _normalised(resized.flip(-1) if flip else resized)
 
 
@@ -71,14 +71,15 @@ def span_labels(
     return labels, weights
 
 
-def _unit_range(frames_THWC: Tensor) -> Tensor:
-    return frames_THWC.movedim(-1, 1).float() / 255
+def _levels(frames_THWC: Tensor) -> Tensor:
+    return frames_THWC.movedim(-1, 1).float()
 
 
 def _resize(frames_TCHW: Tensor, hw: tuple[int, int]) -> Tensor:
     return F.interpolate(frames_TCHW, size=hw, mode="bilinear", align_corners=False, antialias=False)
 
 
-def _normalised(frames_TCHW: Tensor) -> Tensor:
-    mean, std = (frames_TCHW.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return ((frames_TCHW - mean) / std).movedim(0, 1).contiguous()
+def _normalised(levels_TCHW: Tensor) -> Tensor:
+    """(T, 3, h, w) in 0..255 -> (3, T, h, w) normalised: divided by 255 here, when they are few."""
+    mean, std = (255 * levels_TCHW.new_tensor(values).view(3, 1, 1, 1) for values in (MEAN, STD))
+    return levels_TCHW.movedim(0, 1).contiguous().sub_(mean).div_(std)

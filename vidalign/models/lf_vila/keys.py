@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vidalign.checkpoint.fit import require_fit
 from vidalign.checkpoint.load import model_state, read_checkpoint
 from vidalign.common.errors import CheckpointError
-from vidalign.layers.window3d import Size3
+from vidalign.layers.window3d import Size3, table_rows
 
 SEGMENTS = "sent_embedding.segment_embeddings.weight"
 _TABLE = "relative_position_bias_table"
@@ -50,10 +50,13 @@ def load_complete(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     _copy(model, given)
 
 
-def start_from(model: nn.Module, *, swin: str | None, bert: str | None, pretrained: str | None) -> Report:
+def start_from(
+    model: nn.Module, *, swin: str | None, bert: str | None, pretrained: str | None, resize_windows: bool = False
+) -> Report:
     """The starting weights of a run, in the official order: Swin, BERT, then a file of LF-VILA over both.
 
-    Heads may be absent from a file or from the model; any other misfit is a CheckpointError.
+    Heads may be absent from a file or from the model; any other misfit is a CheckpointError. resize_windows: bias
+    tables of the last file may belong to other temporal windows.
     """
     report = Report()
     if swin is not None:
@@ -65,7 +68,10 @@ def start_from(model: nn.Module, *, swin: str | None, bert: str | None, pretrain
             positions = model.text_encoder.bert.embeddings.position_embeddings.weight
             _copy(model, {"sent_embedding.position_embeddings.weight": positions.detach()})
     if pretrained is not None:
-        report = load_pretrained(model, model_state(read_checkpoint(pretrained), where=pretrained), where=pretrained)
+        state = model_state(read_checkpoint(pretrained), where=pretrained)
+        if resize_windows:
+            state = change_window(state, model.video_encoder.sizes.window_size)
+        report = load_pretrained(model, state, where=pretrained)
     return report
 
 
@@ -212,18 +218,18 @@ def inflate_kernel(kernel: Tensor, size: Size3) -> Tensor:
 
 
 def change_window(state: Mapping[str, Tensor], windows: tuple[Size3, ...]) -> dict[str, Tensor]:
-    """Bias tables of a file resized in time to other temporal windows.
+    """Bias tables of a file resized in time to other temporal windows; one of another height or width stays as it is.
 
     Kept: resized tables are rounded to half precision. [weights_change_window]
     """
     result = dict(state)
     for name, table_RH in state.items():
         match = re.search(r"layers\.(\d+)\..*" + _TABLE, name)
-        if match is None:
+        if match is None or int(match[1]) >= len(windows):  # what does not belong here is told when it is loaded
             continue
         window = windows[int(match[1])]
         spatial = (2 * window[1] - 1) * (2 * window[2] - 1)
-        if len(table_RH) != (2 * window[0] - 1) * spatial:
+        if len(table_RH) != table_rows(window) and len(table_RH) % spatial == 0:
             grid = rearrange(table_RH.float(), "(t r) h -> 1 h t r", r=spatial)
             grid = F.interpolate(grid, size=(2 * window[0] - 1, spatial), mode="bicubic", align_corners=False)
             result[name] = rearrange(grid, "1 h t r -> (t r) h").half().to(table_RH.dtype)
