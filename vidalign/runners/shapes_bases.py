@@ -52,7 +52,7 @@ class BaseSettings:
     teacher_steps: int = 1500
     vila_vision_steps: int = 400
     vila_text_steps: int = 600
-    vila_query_steps: int = 600
+    vila_query_steps: int = 400
     gate: float = 0.80
     chat_gate: float = 0.70
 

@@ -159,8 +159,8 @@ class QFormerTrainer:
         with torch.no_grad():
             told = [frame_words(frame) for frame, _ in seen.frames]
             wanted = word_tokens(self.model.t5_model.shared, self.words, told)
-        size = wanted.pow(2).mean()
         crossed = torch.tensor([colour is not None for colour in colours])
+        size = wanted[crossed, 0].pow(2).mean()
         plain = torch.arange(len(colours))[~crossed]
         self.model.train()
         for step in range(steps):
