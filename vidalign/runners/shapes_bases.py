@@ -48,7 +48,7 @@ class BaseSettings:
     vision_steps: int = 500
     chat_clips: int = 6000
     chat_steps: int = 1000
-    eve_steps: int = 500
+    eve_steps: int = 1000
     teacher_steps: int = 1500
     vila_vision_steps: int = 400
     vila_text_steps: int = 500
