@@ -27,6 +27,7 @@ from vidalign.runners.shapes_chat import (
     ChatTrainer,
     said_rightly,
     textual_frames,
+    token_edges,
     token_shares,
     told,
     train_chat_tokenizer,
@@ -102,9 +103,16 @@ def test_textual_frames_say_what_is_where(bases, clips):
     words, shown = maker.seen([clip])
     made = textual_frames(trainer.lm, words, shown, row_id=maker.row_id)[0]
     thing, embed = clip.frames[FRAMES[2]][0], trainer.lm.get_input_embeddings().weight
-    names = (thing.colour, thing.shape, *thing.place.split())
-    wanted = sum(embed[maker.word_id[name]] for name in names) / 2
+    wanted = (embed[maker.word_id[thing.colour]] + embed[maker.word_id[thing.shape]]) / 2
     assert torch.allclose(made[2, 0], wanted) and torch.equal(made[2, SIDE + 1], embed[maker.row_id])
+
+
+def test_edges_of_a_cell_say_where_in_it_a_thing_lies():
+    upper_left, others = token_edges(Thing("circle", "red", 8.0, 16.0, 6.0))[1], [0.0] * 4
+    assert upper_left == pytest.approx([0.5, 0.5, 1.0, 0.0], abs=0.02), "top, bottom, left, right"
+    assert token_edges(Thing("circle", "red", 40.0, 48.0, 6.0)) == [others] * 5 + [upper_left, others]
+    left, right = token_edges(Thing("circle", "red", 32.0, 16.0, 6.0))[1:3]
+    assert left[3] == pytest.approx(right[2]) and left[3] > 0.7 and left[2] == right[3] == 0.0, "of a thing across two"
 
 
 def test_told_is_true(clips):

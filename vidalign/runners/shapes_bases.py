@@ -48,13 +48,13 @@ class BaseSettings:
     vision_steps: int = 500
     chat_clips: int = 6000
     chat_steps: int = 1000
-    eve_steps: int = 500
+    eve_steps: int = 1000
     teacher_steps: int = 1500
     vila_vision_steps: int = 400
     vila_text_steps: int = 600
     vila_query_steps: int = 400
     gate: float = 0.80
-    chat_gate: float = 0.70
+    chat_gate: float = 0.65
 
 
 @dataclass(frozen=True)
@@ -236,8 +236,8 @@ def _make_chat(settings: BaseSettings, folder: Path, on_step: OnStep) -> dict[st
     trainer = ChatTrainer(maker, chat_clips(settings.seed, settings.chat_clips), seed=settings.seed)
     trainer.train(steps=settings.chat_steps, on_step=on_step)
     said = said_rightly(trainer.lm, maker, base_clips(settings.seed, 300, split="bases_val"))
-    require_gate(said, settings.chat_gate, option="--chat-steps")
     trainer.lm.save_pretrained(folder / "chat")
+    require_gate(said, settings.chat_gate, option="--chat-steps")
     return {"answers_from_text": said}
 
 

@@ -2,8 +2,10 @@
 
 The rows are Video-Panda's conversations (arXiv 2412.18609): in the place of a frame's visual tokens stand textual ones,
 in the same order: one for the whole frame, then for every cell of a coarse grid what is in it, each row with its end.
-A token is the embeddings of the words of what it shows, added up. As in shapes_lm.py the steps of an answer get losses
-of their own in the layers where they should be done, by small heads that are thrown away.
+A token is the embeddings of the words of what it shows, added up: what a thing looks like and, in a cell, at which
+edges of the cell it lies. Which cell that is, only the token's place in its frame tells: STAB knows no places, so the
+tokens of a picture cannot say more either. As in shapes_lm.py the steps of an answer get losses of their own in the
+layers where they should be done, by small heads that are thrown away.
 
 Legend: N clips, F frames, M tokens of a frame, H things, W words of a thing, D width, S positions.
 """
@@ -52,6 +54,8 @@ FRAME_TOKENS = 1 + SIDE * (SIDE + 1)
 FRAMES = tuple(range(0, NUM_FRAMES, 4))
 _PEAK, _NOISE, _FAINT, _ROWS = 2e-3, 0.5, 0.5, 16
 _MOST_THINGS = 5
+# Said of a thing within a cell.
+_EDGES = (ROWS[0], ROWS[-1], COLUMNS[0], COLUMNS[-1])
 # Order comes last: its clips are half of the core ones. Every eighth clip is a hard one.
 _MIX = (*("order", "direction", "order", "count", "order", "direction", "count") * 5, *HARD)
 _ASKED = 7
@@ -112,39 +116,56 @@ class ChatMaker:
         return plan_splice([ids for ids, _ in rows], [marks for _, marks in rows], counts)
 
     def seen(self, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
-        """Word ids (N, F, H, 4) of every thing, and how much of it each token shows (N, F, M, H), rows' ends left out.
+        """Word ids (N, F, H, 2) of every thing, and how much of it each token shows (N, F, M, H), rows' ends left out.
 
-        The frame's token shows everything there is.
+        The frame's token shows everything there is. Behind the things come the four edges of a cell, as if they were
+        things: where in a cell its things lie.
         """
         import torch
 
-        words = torch.zeros(len(clips), len(FRAMES), _MOST_THINGS, 4, dtype=torch.long)
-        shares = torch.zeros(len(clips), len(FRAMES), FRAME_TOKENS, _MOST_THINGS)
+        edges = len(_EDGES)
+        words = torch.zeros(len(clips), len(FRAMES), _MOST_THINGS + edges, 2, dtype=torch.long)
+        words[..., _MOST_THINGS:, 0] = torch.tensor([self.word_id[name] for name in _EDGES])
+        shares = torch.zeros(len(clips), len(FRAMES), FRAME_TOKENS, _MOST_THINGS + edges)
         for n, clip in enumerate(clips):
             for f, place in enumerate(FRAMES):
                 for h, thing in enumerate(clip.frames[place]):
-                    names = (thing.colour, thing.shape, *thing.place.split())
-                    words[n, f, h] = torch.tensor([self.word_id.get(name, 0) for name in names])
-                    shares[n, f, :, h] = torch.tensor(token_shares(thing)) / math.sqrt(len(clip.frames[place]))
+                    words[n, f, h] = torch.tensor([self.word_id.get(name, 0) for name in (thing.colour, thing.shape)])
+                    quieter = 1 / math.sqrt(len(clip.frames[place]))
+                    shares[n, f, :, h] = torch.tensor(token_shares(thing)) * quieter
+                    shares[n, f, :, _MOST_THINGS:] += torch.tensor(token_edges(thing)) * quieter
         return words, shares
 
 
 def token_shares(thing: Thing) -> list[float]:
     """How much of a thing the tokens of a frame show, in [0, 1]: all, then cell by cell; 0 for the rows' ends."""
-    return _shares(float(thing.x), float(thing.y), thing.radius)
+    return _shown(float(thing.x), float(thing.y), thing.radius)[0]
+
+
+def token_edges(thing: Thing) -> list[list[float]]:
+    """(M, 4): how near the edges of each cell (top, bottom, left, right) its part of a thing lies, times that part."""
+    return _shown(float(thing.x), float(thing.y), thing.radius)[1]
 
 
 @lru_cache(maxsize=4096)
-def _shares(x: float, y: float, radius: float) -> list[float]:
+def _shown(x: float, y: float, radius: float) -> tuple[list[float], list[list[float]]]:
     """Of a round thing: most things stand still, so the last ones come again."""
     import numpy as np
 
-    axis = np.arange(SIZE_PX) + 0.5
+    cell, axis = SIZE_PX // SIDE, np.arange(SIZE_PX) + 0.5
     dx, dy = ((axis - at + SIZE_PX / 2) % SIZE_PX - SIZE_PX / 2 for at in (x, y))
-    inside = dx[None] ** 2 + dy[:, None] ** 2 <= radius**2
-    cells = inside.reshape(SIDE, SIZE_PX // SIDE, SIDE, SIZE_PX // SIDE).sum((1, 3)) / inside.sum()
-    grid = np.concatenate([np.sqrt(cells), np.zeros((SIDE, 1))], 1)
-    return [1.0, *grid.flatten().tolist()]
+    inside = (dx[None] ** 2 + dy[:, None] ** 2 <= radius**2).reshape(SIDE, cell, SIDE, cell)
+    pixels = inside.sum((1, 3))
+    within = (np.arange(cell) + 0.5) / cell
+    # The middle half of a cell goes from one edge to the other: a thing's centre is seldom nearer to an edge.
+    down, right = (
+        np.clip(2 * np.einsum(by, inside, within) / np.maximum(pixels, 1) - 0.5, 0, 1)
+        for by in ("rycx,y->rc", "rycx,x->rc")
+    )
+    shares = np.pad(np.sqrt(pixels / pixels.sum()), ((0, 0), (0, 1)))
+    places = np.pad(np.stack([1 - down, down, 1 - right, right], -1), ((0, 0), (0, 1), (0, 0)))
+    edges = (shares[..., None] * places).reshape(-1, len(_EDGES))
+    return [1.0, *shares.flatten().tolist()], [[0.0] * len(_EDGES), *edges.tolist()]
 
 
 def textual_frames(lm: nn.Module, words_NFHW: Tensor, shares_NFMH: Tensor, *, row_id: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 EVE (arXiv 2406.11832) is a chat model that has learned to read single pictures without a vision encoder. Here the chat
 model is that of shapes_chat.py; the picture part of STAB and the projector learn to say of single frames what their
-textual frames say. They know nothing of time, and nothing of places: that is left to Video-Panda.
+textual frames say. Each picture is lit up by a factor of its own: a video's patches come to STAB's later parts about
+twice as strong as a picture's, as they are added to themselves there. Of time they know nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _SIZE = PANDA_SIZES["shapes"]
-_PEAK, _STILLS = 3e-3, 96
+_PEAK, _STILLS, _BRIGHTEST = 3e-3, 96, 2.5
 
 
 def make_eve(
@@ -83,7 +84,8 @@ class EveTrainer:
             optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * faded(step / steps)
             clip = torch.randint(len(self.pictures), (_STILLS,), generator=self.generator)
             place = torch.randint(len(FRAMES), (_STILLS,), generator=self.generator)
-            made = self.tokens(self.pictures[clip, place])
+            light = 1 + (_BRIGHTEST - 1) * torch.rand(_STILLS, 1, 1, 1, generator=self.generator)
+            made = self.tokens(self.pictures[clip, place], light_N111=light)
             words, shares = (one[clip, place][:, None] for one in (self.words, self.shares))
             with torch.no_grad():
                 wanted = textual_frames(self.lm, words, shares, row_id=self.maker.row_id)[:, 0]
@@ -94,12 +96,12 @@ class EveTrainer:
             optimizer.step()
             on_step(step, float(loss.detach()))
 
-    def tokens(self, pictures_N3PP: Tensor) -> Tensor:
-        """(N, M, D) of single pictures."""
+    def tokens(self, pictures_N3PP: Tensor, *, light_N111: Tensor | float = 1.0) -> Tensor:
+        """(N, M, D) of single pictures, their normalised pixels times `light`."""
         import torch
 
         size = len(pictures_N3PP)
-        frames = pixels(pictures_N3PP, torch.ones(size, dtype=torch.bool))
+        frames = pixels(pictures_N3PP, torch.ones(size, dtype=torch.bool)) * light_N111
         made = project_tokens(self.tower, self.projector, frames, [self.box] * size, clips=[1] * size)
         return made.unflatten(0, (size, -1))
 
