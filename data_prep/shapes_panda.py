@@ -50,7 +50,7 @@ def main() -> None:
 
 def summary(folder: Path, majority: Mapping[str, float]) -> dict[str, float]:
     """The content of metrics.json: means over the seeds, the two controls, and every seed's own."""
-    seeds = sorted(path.name for path in folder.glob("seed*"))
+    seeds = sorted(path.name for path in folder.glob("seed*") if path.is_dir())
     if not seeds:
         raise DataError(f"{folder}: no seed<n> in it; give run.output_dir of run_scripts/video_panda/shapes.sh")
     found = {name: _evaluated(folder / name) for name in (*seeds, "blank")}

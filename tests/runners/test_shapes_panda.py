@@ -187,6 +187,7 @@ def test_controls_and_means_stand_in_one_table(tmp_path):
     assert majority == {"DO": 0.5, "TN": 0.5, "core": 0.5}
     for name, core in (("seed0", 0.5), ("seed1", 0.7), ("blank", 0.25)):
         (tmp_path / name / "eval").mkdir(parents=True)
+        (tmp_path / f"{name}.log").touch()  # as the script leaves it
         found = {"exact_match_core": core, "exact_match_DO": core, "exact_match_TN": core}
         (tmp_path / name / "eval" / "metrics.json").write_text(json.dumps({"shapes/test": found}))
     metrics = summary(tmp_path, majority)

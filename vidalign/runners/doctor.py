@@ -44,6 +44,7 @@ ENABLES = {
     "tensorboard": "run.tensorboard",
     "pycocoevalcap": "METEOR of captions (its Java program; 105 MB)",
     "nltk": "WUPS of open-ended NExT-QA (its WordNet comes apart)",
+    "lmdb": "LF-VILA-8M records as the authors store them",
 }
 # What an import does not tell: torchcodec comes without FFmpeg's libraries, too, but reads no video then.
 _LOADED = {
