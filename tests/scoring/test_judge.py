@@ -214,6 +214,24 @@ def test_one_odd_reply_costs_nobody_else(tmp_path):
     assert [one.parsed for one in verdicts] == [True, False, True] and len(asked) == 3
 
 
+def test_replies_that_came_beside_a_failure_are_kept(tmp_path):
+    come = threading.Event()
+
+    def ask(messages):
+        if "first" in str(messages):
+            assert come.wait(30)
+            raise ConnectionError("refused")
+        come.set()
+        return Reply(YES)
+
+    judge = ChatJudge("j", ask, store=ReplyStore(tmp_path / "j.jsonl"), parallel=2)
+    items = [item("1", "first"), item("2", "second")]
+    with pytest.raises(ConnectionError) as raised:
+        judge.judge(items)
+    assert raised.value.__notes__ == [f"while judging {items[0].uid}"]
+    assert judge.key(items[1]) in ReplyStore(tmp_path / "j.jsonl").replies
+
+
 def test_the_closing_table_shows_scores_out_of_5_and_shares_as_percentages():
     metrics = {"accuracy_j": 0.5, "score_j": 3.25, "detail_j": 2.0, "unparsed_j": 1}
     shown = closing_table({"d/val": ([], metrics)})

@@ -365,7 +365,7 @@ PARTS: dict[str, Part] = {
             *("backbones/eva_vit.py", "backbones/qformer.py"),
         ),
     ),
-    # Not used by BoViLA, which starts at random: a linear map from CLIP's texts to textual frames.
+    # What BoViLA's visual projection starts from: a linear map from CLIP's texts to textual frames.
     "visual_start": Part(
         _make_start,
         lambda s: 0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,20 @@ class ChatJudge:
     def _round(self, items: dict[str, Item]) -> None:
         with ThreadPoolExecutor(self.parallel) as pool:
             asked = [(key, item, pool.submit(self.ask, item.messages)) for key, item in items.items()]
-            try:
-                for key, item, future in asked:
+            for number, (key, item, future) in enumerate(asked):
+                try:
                     self.store.add(item, key, future.result())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                except BaseException as error:
+                    error.add_note(f"while judging {item.uid}")
+                    pool.shutdown(cancel_futures=True)
+                    self._keep(asked[number + 1 :])
+                    raise
+
+    def _keep(self, asked: Sequence[tuple[str, Item, Future[Reply]]]) -> None:
+        """Store the replies that came while another failed: they are paid for."""
+        for key, item, future in asked:
+            if not future.cancelled() and future.exception() is None:
+                self.store.add(item, key, future.result())
 
     def _is_open(self, key: str, item: Item) -> bool:
         given = self.store.replies.get(key, [])
