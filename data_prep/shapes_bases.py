@@ -30,7 +30,9 @@ _SHOWN = {
 
 def main() -> None:
     """Parse the command line, make the bases, print the reports."""
-    from vidalign.runners.shapes_bases import PARTS, BaseSettings, make_bases
+    from vidalign.runners.shapes.bases import make_bases
+    from vidalign.runners.shapes.parts import PARTS
+    from vidalign.runners.shapes.settings import BaseSettings
 
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("--cache", type=Path, default=Path("cache"), help="the config's paths.cache (default cache)")
@@ -44,7 +46,7 @@ def main() -> None:
             f"--{field.name.replace('_', '-')}",
             type=type(field.default),
             default=field.default,
-            help=f"see BaseSettings in runners/shapes_bases.py (default {field.default})",
+            help=f"see BaseSettings in runners/shapes/settings.py (default {field.default})",
         )
     options = command.parse_args()
     given = {field.name: getattr(options, field.name) for field in fields(BaseSettings)}

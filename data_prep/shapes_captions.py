@@ -26,7 +26,7 @@ def main() -> None:
     given = command.parse_args()
 
     from vidalign.config.load import load
-    from vidalign.runners.shapes_captions import make_caption_features
+    from vidalign.runners.shapes.captions import make_caption_features
 
     experiment = load(given.cfg_path, given.options)
     config = experiment.datasets["shapes_text"]

@@ -10,8 +10,9 @@ import torch
 
 from vidalign.data.shapes.questions import questions_of
 from vidalign.data.shapes.world import NUM_SLOTS, WHITE
-from vidalign.runners.shapes_bases import BaseSettings, make_bases
-from vidalign.runners.shapes_text import SILENT, WORDS, TextMaker, asked_for, base_clips, make_tokenizer, narration
+from vidalign.runners.shapes.bases import make_bases
+from vidalign.runners.shapes.settings import BaseSettings
+from vidalign.runners.shapes.text import SILENT, WORDS, TextMaker, asked_for, base_clips, make_tokenizer, narration
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from vidalign.data.shapes.text_videos import ShapesText
 from vidalign.media.features import FeatureStore
 from vidalign.media.load import MediaLoader
 from vidalign.media.spec import MediaSpec
-from vidalign.runners.shapes_captions import make_caption_features
-from vidalign.runners.shapes_text import base_clips, make_tokenizer
+from vidalign.runners.shapes.captions import make_caption_features
+from vidalign.runners.shapes.text import base_clips, make_tokenizer
 
 
 def config(root):

@@ -1,12 +1,14 @@
 """Video-Panda's bases of the drawn world: rows as its own, targets that are true, folders that load."""
 
 import json
+import math
 
 import pytest
 import torch
 
 from data_prep.shapes_panda import majority_shares, summary, table
 from vidalign.backbones.languagebind import load_languagebind
+from vidalign.common.errors import TrainingError
 from vidalign.common.sample import DatasetInfo
 from vidalign.data.shapes.builder import Shapes
 from vidalign.data.shapes.config import ShapesConfig
@@ -19,7 +21,9 @@ from vidalign.models.video_panda import processor
 from vidalign.models.video_panda.config import VideoPandaConfig
 from vidalign.models.video_panda.model import VideoPanda
 from vidalign.models.video_panda.splice import PLACEHOLDER
-from vidalign.runners.shapes_chat import (
+from vidalign.runners.shapes import eve
+from vidalign.runners.shapes.bases import make_bases
+from vidalign.runners.shapes.chat import (
     FRAME_TOKENS,
     FRAMES,
     SIDE,
@@ -32,9 +36,10 @@ from vidalign.runners.shapes_chat import (
     told,
     train_chat_tokenizer,
 )
-from vidalign.runners.shapes_eve import EveTrainer, make_eve, stills_of
-from vidalign.runners.shapes_teacher import features_of, pictures_of, train_teacher, words_shown
-from vidalign.runners.shapes_text import SILENT, WORDS, base_clips
+from vidalign.runners.shapes.eve import EveTrainer, make_eve, stills_of
+from vidalign.runners.shapes.settings import BaseSettings
+from vidalign.runners.shapes.teacher import features_of, pictures_of, train_teacher, words_shown
+from vidalign.runners.shapes.text import SILENT, WORDS, base_clips
 
 
 @pytest.fixture(scope="module")
@@ -141,13 +146,32 @@ def test_eve_reads_pictures_as_video_panda_does(bases, model, clips):
     """The folder loads completely; a picture's tokens are those of the trainer that wrote it."""
     folder, maker, trainer = bases
     assert json.loads((folder / "eve" / "config.json").read_text())["hidden_size"] == trainer.lm.config.hidden_size
-    eve = EveTrainer(trainer.lm, maker, clips[:8], seed=0)
-    eve.train(steps=2, on_step=lambda step, loss: None)
+    reader = EveTrainer(trainer.lm, maker, clips[:8], seed=0)
+    reader.train(steps=2, on_step=lambda step, loss: None)
     pictures, box = stills_of(clips[8:9])
     with torch.inference_mode():
-        expected = eve.tokens(pictures[0])
+        expected = reader.tokens(pictures[0])
         tokens = model.visual_tokens(pictures[0], [box] * len(FRAMES), [1] * len(FRAMES))
     assert torch.allclose(tokens.view_as(expected), expected, atol=1e-5)
+
+
+def test_eve_starts_from_smooth_filters(bases, clips):
+    """Four waves along each side at most, of the same strength as any other weight."""
+    _, maker, trainer = bases
+    weight = EveTrainer(trainer.lm, maker, clips[:8], seed=0).tower.patch_embedding.weight.detach()
+    side = weight.shape[-1]
+    along = (torch.arange(side) + 0.5) / side
+    waves = torch.stack([torch.cos(math.pi * order * along) for order in range(4)])
+    seen = torch.linalg.lstsq(waves.T, weight.reshape(-1, side).T).solution
+    assert torch.allclose((waves.T @ seen).T.reshape(weight.shape), weight, atol=1e-6)
+    assert weight.square().sum((1, 2, 3)).mean().item() == pytest.approx(1, abs=0.1)
+
+
+def test_eve_below_its_gate_is_not_to_be_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(eve, "make_eve", lambda *given, **more: {"answers_from_pictures": {"core": 0.3}})
+    with pytest.raises(TrainingError, match=r"0\.30 .* from pictures, 0\.50 are wanted; .* \(--eve-steps\)"):
+        make_bases(tmp_path, BaseSettings(picture_clips=4), parts=("eve",), progress=False)
+    assert not (tmp_path / "eve.report.json").exists()
 
 
 def test_teacher_gives_what_it_was_trained_for(bases, clips):

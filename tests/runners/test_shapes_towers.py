@@ -10,10 +10,12 @@ from vidalign.backbones.flan_t5 import load_flan_t5
 from vidalign.common.errors import UserError
 from vidalign.data.shapes.questions import questions_of
 from vidalign.data.shapes.world import NUM_SLOTS
-from vidalign.runners.shapes_bases import BaseSettings, make_bases, part_key, pictured_clips
-from vidalign.runners.shapes_t5 import T5Trainer, encode, t5_prompt, train_t5_tokenizer, word_frames
-from vidalign.runners.shapes_text import WORDS, TextMaker, base_clips, make_tokenizer
-from vidalign.runners.shapes_vision import SIZES, train_vision
+from vidalign.runners.shapes.bases import make_bases, part_key
+from vidalign.runners.shapes.parts import pictured_clips
+from vidalign.runners.shapes.settings import BaseSettings
+from vidalign.runners.shapes.t5 import T5Trainer, encode, t5_prompt, train_t5_tokenizer, word_frames
+from vidalign.runners.shapes.text import WORDS, TextMaker, base_clips, make_tokenizer
+from vidalign.runners.shapes.vision import SIZES, train_vision
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from vidalign.data.shapes.world import COLOURS, FLASH
 from vidalign.models.vila import prompts
 from vidalign.models.vila.config import ViLAConfig, WeightsConfig
 from vidalign.models.vila.model import ViLA
-from vidalign.runners import shapes_vila
-from vidalign.runners.shapes_vila_words import (
+from vidalign.runners.shapes import vila as vila_base
+from vidalign.runners.shapes.vila_words import (
     DIMS,
     ReaderTrainer,
     frame_words,
@@ -32,9 +32,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     folder, patch, losses = tmp_path_factory.mktemp("base"), pytest.MonkeyPatch(), []
-    patch.setattr(shapes_vila, "_STILLS", 200)
-    patch.setattr(shapes_vila, "_UNSEEN", 40)
-    report = shapes_vila.make_vila_base(
+    patch.setattr(vila_base, "_STILLS", 200)
+    patch.setattr(vila_base, "_UNSEEN", 40)
+    report = vila_base.make_vila_base(
         folder, steps=(8, 8, 8), seed=0, on_step=lambda step, loss: losses.append((step, loss))
     )
     patch.undo()

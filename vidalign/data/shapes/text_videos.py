@@ -19,7 +19,7 @@ DATASET = "shapes_text"
 
 class ShapesText(Builder):
     """train: clips of a split of their own, core kinds, with all their questions; none is a train, val or test clip of
-    `shapes`. test: the very questions of shapes/test, over captions. Features by clip: runners/shapes_captions.py.
+    `shapes`. test: the very questions of shapes/test, over captions. Features by clip: runners/shapes/captions.py.
     """
 
     info: ClassVar[DatasetInfo] = DatasetInfo(

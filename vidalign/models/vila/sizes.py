@@ -59,7 +59,7 @@ SIZES: dict[str, Dims] = {
         num_queries=4,
         t5=_t5(64, 128, 4, 2, d_kv=16, vocab=1024),
     ),
-    # The drawn world's: its base is trained by runners/shapes_vila.py, words are whole pieces of its tokenizers.
+    # The drawn world's: its base is trained by runners/shapes/vila.py, words are whole pieces of its tokenizers.
     "shapes": Dims(
         image_px=32,
         patch_px=8,

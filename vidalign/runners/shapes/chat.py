@@ -4,7 +4,7 @@ The rows are Video-Panda's conversations (arXiv 2412.18609): in the place of a f
 in the same order: one for the whole frame, then for every cell of a coarse grid what is in it, each row with its end.
 A token is the embeddings of the words of what it shows, added up: what a thing looks like and, in a cell, at which
 edges of the cell it lies. Which cell that is, only the token's place in its frame tells: STAB knows no places, so the
-tokens of a picture cannot say more either. As in shapes_lm.py the steps of an answer get losses of their own in the
+tokens of a picture cannot say more either. As in lm.py the steps of an answer get losses of their own in the
 layers where they should be done, by small heads that are thrown away.
 
 Legend: N clips, F frames, M tokens of a frame, H things, W words of a thing, D width, S positions.
@@ -13,7 +13,7 @@ Legend: N clips, F frames, M tokens of a frame, H things, W words of a thing, D 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,15 +38,15 @@ from vidalign.data.shapes.world import (
 from vidalign.models.video_panda.processor import CAPTION_REQUEST
 from vidalign.models.video_panda.prompts import TEMPLATES, VIDEO, chat, label, rewritten, tokenize
 from vidalign.models.video_panda.splice import plan_splice, splice
-from vidalign.runners.shapes_lm import by_type, faded, loss_where_told, start_language_model
-from vidalign.runners.shapes_text import SILENT, WORDS
+from vidalign.runners.shapes.lm import by_type, faded, loss_where_told, start_language_model
+from vidalign.runners.shapes.settings import OnStep
+from vidalign.runners.shapes.text import SILENT, WORDS
 from vidalign.text.chat_tokens import ChatTokenizer
 from vidalign.text.tokenizers import LlamaTokenizer, train_tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-OnStep = Callable[[int, float], None]
 SIZE = {"dim": 128, "n_layers": 5, "n_heads": 4, "multiple_of": 16, "norm_eps": 1e-6}
 SIDE = 2
 FRAME_TOKENS = 1 + SIDE * (SIDE + 1)

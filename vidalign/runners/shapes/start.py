@@ -13,8 +13,8 @@ from vidalign.backbones.llm import load_hf
 from vidalign.backbones.tiny_clip import TinyCLIP
 from vidalign.common.io import atomic_write
 from vidalign.data.shapes.world import CORE, NUM_SLOTS, Clip
-from vidalign.runners.shapes_lm import frame_tokens
-from vidalign.runners.shapes_text import TextMaker
+from vidalign.runners.shapes.lm import frame_tokens
+from vidalign.runners.shapes.text import TextMaker
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

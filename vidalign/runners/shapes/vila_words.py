@@ -12,7 +12,7 @@ Shape letters: B rows, F frames, Q queries, D width of T5, T encoder positions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,13 @@ from vidalign.data.shapes.questions import Question
 from vidalign.data.shapes.world import COLOURS, FLASH, Frame
 from vidalign.models.vila import prompts, tower
 from vidalign.models.vila.sizes import SIZES
+from vidalign.runners.shapes.settings import OnStep
 from vidalign.text.fast_tokenizers import FastTokenizer, train_fast_tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-OnStep = Callable[[int, float], None]
 DIMS = SIZES["shapes"]
 _PEAK, _ROWS, _NOISE, _SOLVED = 2e-3, 32, (0.05, 0.3), 0.05
 _WORD_BEFORE = 1  # T5's bucket of the offset -1

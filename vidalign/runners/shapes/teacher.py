@@ -20,9 +20,9 @@ from vidalign.data.shapes.world import Clip
 from vidalign.media.transforms import normalize_clip
 from vidalign.models.video_panda.config import SIZES as PANDA_SIZES
 from vidalign.models.video_panda.frames import make_clip
-from vidalign.runners.shapes_chat import FRAMES, SIDE, token_shares, told
-from vidalign.runners.shapes_lm import faded, loss_where_told
-from vidalign.runners.shapes_text import WORDS
+from vidalign.runners.shapes.chat import FRAMES, SIDE, token_shares, told
+from vidalign.runners.shapes.lm import faded, loss_where_told
+from vidalign.runners.shapes.text import WORDS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -16,7 +16,7 @@ from vidalign.common.rng import draw_seed
 from vidalign.data.shapes.draw import draw
 from vidalign.data.shapes.world import SLOT_FRAMES, Clip
 from vidalign.media.transforms import normalize_clip
-from vidalign.runners.shapes_clip import FILLERS
+from vidalign.runners.shapes.clip import FILLERS
 
 if TYPE_CHECKING:
     import torch

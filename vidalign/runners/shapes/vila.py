@@ -1,7 +1,7 @@
 """ViLA's pretrained models of the drawn world: EVA ViT, FLAN-T5 and Q-Former, small, in their own files.
 
 They stand for eva_vit_g.pth, FLAN-T5-XL and instruct_blip_flanxl_trimmed.pth. The ViT sees stills, the T5 reads text
-alone (shapes_vila_words.py), the Q-Former learns from stills, one at a time, what frozen T5 needs of a picture. No base
+alone (vila_words.py), the Q-Former learns from stills, one at a time, what frozen T5 needs of a picture. No base
 sees a video or several pictures at once.
 Shape letters: B rows, N pictures, T tokens of a picture, C their width, Q queries, D width of T5.
 """
@@ -9,7 +9,6 @@ Shape letters: B rows, N pictures, T tokens of a picture, C their width, Q queri
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,8 @@ from vidalign.models.vila import tower
 from vidalign.models.vila.config import ViLAOriConfig, WeightsConfig
 from vidalign.models.vila.model import ViLA
 from vidalign.models.vila.weights import fill_t5
-from vidalign.runners.shapes_vila_words import (
+from vidalign.runners.shapes.settings import OnStep
+from vidalign.runners.shapes.vila_words import (
     DIMS,
     ReaderTrainer,
     frame_words,
@@ -34,7 +34,7 @@ from vidalign.runners.shapes_vila_words import (
     train_words,
     word_tokens,
 )
-from vidalign.runners.shapes_vision import start_vision
+from vidalign.runners.shapes.vision import start_vision
 from vidalign.text.fast_tokenizers import FastTokenizer
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-OnStep = Callable[[int, float], None]
 _STILLS, _UNSEEN = 6000, 600
 _VISION_ROWS, _QUERY_ROWS, _PEAK = 96, 64, 2e-3
 _NORM_SPREAD = 0.5

@@ -9,20 +9,20 @@ for (2), the answer as a word (3), its letter (last layer). Look-ups of letters 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vidalign.backbones.meta_llama import build_llama, llama_config
 from vidalign.common.rng import draw_seed
 from vidalign.data.shapes.questions import GROUPS, Question, questions_of
 from vidalign.data.shapes.world import Clip
-from vidalign.runners.shapes_text import SILENT, TextMaker, asked_for, narration
+from vidalign.runners.shapes.settings import OnStep
+from vidalign.runners.shapes.text import SILENT, TextMaker, asked_for, narration
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-OnStep = Callable[[int, float], None]
 SIZE = {"dim": 128, "n_layers": 4, "n_heads": 4, "multiple_of": 16, "norm_eps": 1e-6}
 _PEAK, _NOISE, _FAINT = 2e-3, 0.7, 0.5
 _ROWS, _LISTS, _RANK_ROWS, _LOOK_UPS, _QUESTION_ROWS = 24, 8, 6, 2, 6

@@ -1,7 +1,7 @@
 """Makes the folder that Video-Panda starts from on the drawn world, in the role of EVE-7B-Pretrain-v1.0.
 
 EVE (arXiv 2406.11832) is a chat model that has learned to read single pictures without a vision encoder. Here the chat
-model is that of shapes_chat.py; the picture part of STAB and the projector learn to say of single frames what their
+model is that of chat.py; the picture part of STAB and the projector learn to say of single frames what their
 textual frames say. Each picture is lit up by a factor of its own: a video's patches come to STAB's later parts about
 twice as strong as a picture's, as they are added to themselves there. Of time they know nothing.
 """
@@ -26,9 +26,10 @@ from vidalign.models.video_panda.config import SIZES as PANDA_SIZES
 from vidalign.models.video_panda.frames import make_clip, pixels
 from vidalign.models.video_panda.keys import eve_name, official_name
 from vidalign.models.video_panda.stab import Stab, project_tokens, projector
-from vidalign.runners.shapes_chat import FRAMES, SIDE, ChatMaker, OnStep, said_rightly, textual_frames
-from vidalign.runners.shapes_lm import faded
-from vidalign.runners.shapes_teacher import SIZES as TEACHER_SIZES
+from vidalign.runners.shapes.chat import FRAMES, SIDE, ChatMaker, said_rightly, textual_frames
+from vidalign.runners.shapes.lm import faded
+from vidalign.runners.shapes.settings import OnStep
+from vidalign.runners.shapes.teacher import SIZES as TEACHER_SIZES
 from vidalign.text.chat_tokens import ChatTokenizer
 from vidalign.text.tokenizers import LlamaTokenizer
 
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _SIZE = PANDA_SIZES["shapes"]
-_PEAK, _STILLS, _BRIGHTEST = 3e-3, 96, 2.5
+_PEAK, _STILLS, _BRIGHTEST = 1e-3, 96, 2.5
+# Waves across a patch that its filters start from, along each side.
+_WAVES = 4
 
 
 def make_eve(
@@ -70,6 +73,7 @@ class EveTrainer:
         self.projector = projector(_SIZE["dim"], lm.config.hidden_size)
         _start(self.tower, self.generator)
         _start(self.projector, self.generator)
+        _start_smooth(self.tower.patch_embedding.weight, self.generator)
         self.words, self.shares = maker.seen(clips)
         self.pictures, self.box = stills_of(clips)
 
@@ -138,7 +142,7 @@ def stills_of(clips: Sequence[Clip]) -> tuple[Tensor, Box]:
 
 
 def _start(module: nn.Module, generator: torch.Generator) -> None:
-    """Unit gain, as in shapes_vision.py."""
+    """Unit gain, as in vision.py."""
     import torch
 
     with torch.no_grad():
@@ -149,3 +153,16 @@ def _start(module: nn.Module, generator: torch.Generator) -> None:
                 weight.normal_(0, 1, generator=generator)
             elif name.endswith("bias"):
                 weight.zero_()
+
+
+def _start_smooth(weight_C3PP: Tensor, generator: torch.Generator) -> None:
+    """Filters of a few long waves: things are blobs, and white filters see little of a blob but its noise."""
+    import torch
+
+    side = weight_C3PP.shape[-1]
+    along_P = (torch.arange(side) + 0.5) / side
+    waves_UP = torch.stack([torch.cos(math.pi * order * along_P) for order in range(_WAVES)])
+    waves_UP /= waves_UP.norm(dim=1, keepdim=True)
+    share_C3UU = torch.randn(*weight_C3PP.shape[:2], _WAVES, _WAVES, generator=generator) / (math.sqrt(3) * _WAVES)
+    with torch.no_grad():
+        weight_C3PP.copy_(torch.einsum("caxy,xp,yq->capq", share_C3UU, waves_UP, waves_UP))

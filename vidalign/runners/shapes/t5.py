@@ -1,7 +1,7 @@
 """Trains the base T5 of the drawn world, on text alone.
 
 The rows have the layout of ViLA's prompts (arXiv 2312.08367): textual frames first, then question, options, the closing
-sentence; the decoder says `Option A`. As in shapes_lm.py the steps of a question get losses of their own, by small
+sentence; the decoder says `Option A`. As in lm.py the steps of a question get losses of their own, by small
 heads that are thrown away: what begins and moves at a frame, what has happened so far, and the answer as a word.
 """
 
@@ -15,8 +15,9 @@ from vidalign.backbones.flan_t5 import build_flan_t5, flan_t5_config
 from vidalign.common.rng import draw_seed
 from vidalign.data.shapes.questions import Question, questions_of
 from vidalign.data.shapes.world import NUM_SLOTS, Clip
-from vidalign.runners.shapes_lm import OnStep, by_type, faded, frame_tokens, loss_where_told, noisy
-from vidalign.runners.shapes_text import WORDS, TextMaker, narration
+from vidalign.runners.shapes.lm import by_type, faded, frame_tokens, loss_where_told, noisy
+from vidalign.runners.shapes.settings import OnStep
+from vidalign.runners.shapes.text import WORDS, TextMaker, narration
 from vidalign.text.fast_tokenizers import FastTokenizer, train_fast_tokenizer
 from vidalign.text.prompt_texts import LETTERS
 
