@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from types import SimpleNamespace
 
+import pandas
 import pytest
 import torch
 from tiny_nextqa import make_nextqa, write_config
@@ -234,8 +236,24 @@ def test_what_may_change_between_two_starts(made, tmp_path):
     options = (f"run.output_dir={tmp_path}", "run.max_steps=1")
     runner(made, *options).train()
     runner(made, *options, "run.num_workers=1", "run.save_every_steps=2", "run.keep_last=3").train()
+    runner(made, *options, "run.eval_batch_size_per_gpu=1", "run.log_every_steps=3").train()
     with pytest.raises(ConfigError, match=r"differs in model\.losses\.vaq, run\.batch_size_per_gpu\)"):
         runner(made, *options, "run.batch_size_per_gpu=2", "model.losses.vaq=0.1").train()
+
+
+def test_a_run_goes_on_where_its_data_was_moved_to_with_the_same_rows_only(made, tmp_path):
+    options = (f"run.output_dir={tmp_path / 'run'}", "run.max_steps=1", "datasets.nextqa.eval=null")
+    runner(made, *options).train()
+    moved = shutil.copytree(made.parent / "nextqa", tmp_path / "moved")
+    there = (f"run.output_dir={tmp_path / 'run'}", "run.max_steps=2", "datasets.nextqa.eval=null")
+    with pytest.raises(ConfigError, match=r"differs in run\.max_steps\)"):
+        runner(made, *there, f"datasets.nextqa.root={moved}").train()
+    assert runner(made, *options, f"datasets.nextqa.root={moved}").train() == [], "finished"
+    table = pandas.read_csv(moved / "train.csv")
+    table["answer"] = (table["answer"] + 1) % 5
+    table.to_csv(moved / "train.csv", index=False)
+    with pytest.raises(TrainingError, match="made with rows = .*use the same data"):
+        runner(made, *options, f"datasets.nextqa.root={moved}").train()
 
 
 def test_a_first_batch_without_a_usable_sample_after_a_restart(made, tmp_path):

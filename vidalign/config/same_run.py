@@ -8,9 +8,9 @@ from vidalign.config.interpolate import leaves
 from vidalign.config.load import resolved_yaml
 from vidalign.config.schema import Experiment
 
-# Where and how a run computes, not what: these may differ.
+# Where and how a run computes, not what: these may differ. Data that was moved is known by its rows (data/sampler.py).
 FREE = frozenset(
-    {"paths.cache"}
+    {"paths.cache", "paths.data_root"}
     | {
         f"run.{name}"
         for name in (
@@ -23,24 +23,34 @@ FREE = frozenset(
             "keep_last",
             "keep_every",
             "watchdog_seconds",
+            "log_every_steps",
+            "eval_batch_size_per_gpu",
+            "activation_checkpointing",
+            "save_full_model",
             "max_failed_share",
             "tensorboard",
             "best_metric",
         )
     }
 )
+FREE_OF_A_DATASET = ("root", "keep_decoded_mb", "expect_counts")
 # What the numbers behind best.pt mean; a wrong name or address is found by the first evaluation only.
 SCORING = ("run.best_metric", "task.judge")
 
 
 def changed_keys(stored: str, experiment: Experiment) -> list[str]:
     """Dotted keys whose values in the YAML text `stored` (see resolved_yaml) and in `experiment` differ and matter."""
-    return [key for key in _different(stored, experiment) if key not in FREE and not key.startswith(SCORING)]
+    return [key for key in _different(stored, experiment) if not _free(key) and not key.startswith(SCORING)]
 
 
 def same_scores(stored: str, experiment: Experiment) -> bool:
     """Whether the best score so far can be compared with those to come."""
     return not any(key.startswith(SCORING) for key in _different(stored, experiment))
+
+
+def _free(key: str) -> bool:
+    block, _, name = key.partition(".")
+    return key in FREE or (block == "datasets" and name.partition(".")[2] in FREE_OF_A_DATASET)
 
 
 def _different(stored: str, experiment: Experiment) -> list[str]:

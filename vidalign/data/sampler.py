@@ -5,12 +5,14 @@ The order depends on (seed, epoch) only: not on the number of loader workers, no
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from vidalign.common.errors import TrainingError
 from vidalign.common.rng import draw_seed
+from vidalign.common.sample import Sample
 
 Key = tuple[int, int]
 
@@ -21,7 +23,10 @@ class TrainSampler:
     All ranks have the same number of samples: the shuffled list is filled up with its own beginning to a multiple of
     `world`, as torch's DistributedSampler does, and dealt out in turn. The last batch may be smaller (nothing is
     dropped). The loader calls `consume` for every batch that it has handed over, so prefetched ones do not count.
+    rows: what the samples are (`rows_key`), so that a run whose data was moved goes on with the same ones only.
     """
+
+    rows = ""
 
     def __init__(self, num_samples: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
         assert num_samples > 0 and batch_size > 0 and 0 <= rank < world, (num_samples, batch_size, rank, world)
@@ -80,21 +85,31 @@ class TrainSampler:
             "consumed": self.consumed * self.world,
             "num_samples": self.num_samples,
             "seed": self.seed,
+            "rows": self.rows,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken. Another number of ranks is allowed: the position is rounded down then.
 
-        Another seed or number of samples is a TrainingError, because the position would mean other samples.
+        Another seed, another number of samples or other samples are a TrainingError: the position would mean others.
         """
-        for name in ("num_samples", "seed"):
-            if state[name] != getattr(self, name):
+        for name in ("num_samples", "seed", "rows"):
+            # Earlier checkpoints do not say what the rows were.
+            if state.get(name, getattr(self, name)) != getattr(self, name):
                 raise TrainingError(
                     f"cannot resume: the checkpoint was made with {name} = {state[name]}, this run has "
                     f"{getattr(self, name)}; use the same data and seed, or start from its weights with run.checkpoint"
                 )
         self.epoch = state["epoch"]
         self.consumed = state["consumed"] // self.world
+
+
+def rows_key(samples: Iterable[Sample]) -> str:
+    """Sixteen hex digits that name training samples by their uids and true answers, in order."""
+    digest = hashlib.sha256()
+    for one in samples:
+        digest.update(f"{one.uid}\0{one.answer_idx}\0{one.answer}\0{one.label}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 class EvalSampler:

@@ -19,7 +19,7 @@ from vidalign.data.dataset import SampleDataset, repeated_share
 from vidalign.data.group_sampler import GroupSampler, group_of
 from vidalign.data.length_sampler import LengthGroupedSampler, signed_length
 from vidalign.data.loader import Loader, make_loader
-from vidalign.data.sampler import EvalSampler, TrainSampler
+from vidalign.data.sampler import EvalSampler, TrainSampler, rows_key
 from vidalign.media.feature_folder import FeatureFolder
 from vidalign.media.features import FeatureStore
 from vidalign.media.load import MediaLoader
@@ -196,13 +196,15 @@ class DataRoom:
             "rank": dist.rank(),
             "world": dist.world_size(),
         }
+        samples = [sample for part in parts for sample in part.samples]
         if run.sampler == "length_grouped":
-            lengths = [signed_length(sample) for part in parts for sample in part.samples]
-            return self._loader(joint, LengthGroupedSampler(lengths, **shared))
-        if run.sampler == "grouped":
-            groups = [group_of(sample) for part in parts for sample in part.samples]
-            return self._loader(joint, GroupSampler(groups, **shared))
-        return self._loader(joint, TrainSampler(len(joint), **shared))
+            sampler: TrainSampler = LengthGroupedSampler([signed_length(one) for one in samples], **shared)
+        elif run.sampler == "grouped":
+            sampler = GroupSampler([group_of(one) for one in samples], **shared)
+        else:
+            sampler = TrainSampler(len(joint), **shared)
+        sampler.rows = rows_key(samples)
+        return self._loader(joint, sampler)
 
     def eval_sets(self) -> list[EvalSet]:
         """One per dataset with an `eval` split, in the config's order."""
