@@ -138,6 +138,32 @@ def test_recorded_replies_are_read_by_uid(tmp_path):
         RecordedJudge(path)
 
 
+def test_a_kept_file_is_replayed_by_what_was_asked(endpoint, tmp_path):
+    """Equal questions were asked once, under one uid; another run gave other answers to the same uids."""
+    path, same = tmp_path / "judge.jsonl", [item(f"{n}") for n in range(3)]
+    assert [one.correct for one in http_judge(endpoint(YES), path).judge(same)] == [True] * 3
+    assert http_judge(endpoint(NO), path).judge([item("1", "a dog")])[0].correct is False
+    replay = RecordedJudge(path)
+    assert [one.correct for one in replay.judge(same)] == [True] * 3
+    assert [one.correct for one in replay.judge([item("7", "a dog"), item("1", "a bird")])] == [False, None]
+    old = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "model"}) + "\n" for row in old))
+    assert RecordedJudge(path).judge(same)[0].correct
+
+
+def test_replies_behind_a_torn_line_are_kept(endpoint, tmp_path):
+    path = tmp_path / "judge.jsonl"
+    http_judge(endpoint(YES), path).judge([item("1")])
+    path.write_text(path.read_text().rstrip("\n"))
+    http_judge(endpoint(), path).judge([item("1")])
+    with open(path, "a") as file:
+        file.write('{"uid": "2", "reply": "{\'pred\': \'yes\'}')
+    http_judge(endpoint(NO), path).judge([item("2", "a dog")])
+    server = endpoint()
+    assert [one.correct for one in http_judge(server, path).judge([item("1"), item("2", "a dog")])] == [True, False]
+    assert not server.seen
+
+
 @pytest.mark.parametrize(("name", "right"), [("exact", [True, False]), ("contained", [True, True])])
 def test_offline_judges(name, right):
     judge = JUDGES.load(name)(JudgeConfig(name=name))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from vidalign.common.io import content_key
 from vidalign.scoring.intervals import wilson
 from vidalign.scoring.judge_prompts import PROTOCOLS
 
@@ -105,6 +106,18 @@ def read_verdict(uid: str, reply: str | None, *, protocol: str, lenient: bool = 
     # Kept: "yes" anywhere counts first, then "no" anywhere. [judge_parsing]
     correct = True if "yes" in said else (False if "no" in said else None)
     return Verdict(uid, correct=correct, score=score, reply=reply)
+
+
+def verdict_of(item: Item, replies: Sequence[str], *, lenient: bool = False) -> Verdict:
+    """Of the first reply that can be read, of the last one where none can, unparsed where there is none."""
+    verdicts = [read_verdict(item.uid, one, protocol=item.protocol, lenient=lenient) for one in replies]
+    read = (verdict for verdict in verdicts if verdict.parsed)
+    return next(read, verdicts[-1] if verdicts else Verdict(item.uid))
+
+
+def reply_key(model: str, item: Item) -> str:
+    """Content key of a judge model and everything it is told about an item."""
+    return content_key(model, item.messages)
 
 
 def _whole(value: Any) -> float | None:

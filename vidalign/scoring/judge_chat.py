@@ -7,6 +7,7 @@ and is counted.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from vidalign.common.errors import DataError
-from vidalign.common.io import append_jsonl, content_key
-from vidalign.scoring.judge import Item, Verdict, read_verdict
+from vidalign.common.io import append_jsonl
+from vidalign.scoring.judge import Item, Verdict, reply_key, verdict_of
 
 Messages = list[dict[str, str]]
 
@@ -29,10 +30,10 @@ class Reply:
 
 
 class ReplyStore:
-    """All replies of one judge in a JSON Lines file: uid, key (of model and prompt), reply, source.
+    """All replies of one judge in a JSON Lines file: uid, model, key (of model and prompt), reply, source.
 
     A line is on disk before the next request, so a broken-off judgement goes on where it stopped; a torn last line is
-    passed over.
+    cut off.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -41,27 +42,37 @@ class ReplyStore:
         for row in self._rows():
             self.replies.setdefault(row["key"], []).append(row["reply"])
 
-    def add(self, item: Item, key: str, reply: Reply) -> None:
+    def add(self, item: Item, key: str, reply: Reply, *, model: str) -> None:
         """Keep a reply."""
-        append_jsonl(
-            self.path,
-            [{"uid": item.uid, "protocol": item.protocol, "key": key, "reply": reply.text, "source": reply.source}],
-        )
+        row = {"uid": item.uid, "protocol": item.protocol, "model": model, "key": key, "reply": reply.text}
+        append_jsonl(self.path, [row | {"source": reply.source}])
         self.replies.setdefault(key, []).append(reply.text)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         if not self.path.is_file():
             return
-        lines = self.path.read_text(encoding="utf-8").split("\n")
+        lines = self._whole_lines()
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line) if line else None
                 if row is not None:
                     yield {"key": str(row["key"]), "reply": str(row["reply"])}
             except (ValueError, KeyError, TypeError) as error:
-                if number >= len(lines) - 1:
-                    return
                 raise DataError(f"{self.path}:{number}: not a kept reply: {error}; remove the line") from error
+
+    def _whole_lines(self) -> list[bytes]:
+        """The lines; the file ends with a whole one afterwards, so that the next reply gets a line of its own."""
+        *lines, rest = self.path.read_bytes().split(b"\n")
+        if not rest:
+            return lines
+        try:
+            json.loads(rest)
+        except ValueError:
+            os.truncate(self.path, self.path.stat().st_size - len(rest))
+            return lines
+        with open(self.path, "ab") as file:  # an editor has cut the last line's end
+            file.write(b"\n")
+        return [*lines, rest]
 
 
 class ChatJudge:
@@ -89,18 +100,19 @@ class ChatJudge:
             if not open_items:
                 break
             self._round(open_items)
-        return [self._verdict(item, self.store.replies.get(key, [])) for key, item in zip(keys, items, strict=True)]
+        given = [self.store.replies.get(key, []) for key in keys]
+        return [verdict_of(item, one, lenient=self.lenient) for item, one in zip(items, given, strict=True)]
 
     def key(self, item: Item) -> str:
         """Of the model and everything it is told."""
-        return content_key(self.model, item.messages)
+        return reply_key(self.model, item)
 
     def _round(self, items: dict[str, Item]) -> None:
         with ThreadPoolExecutor(self.parallel) as pool:
             asked = [(key, item, pool.submit(self.ask, item.messages)) for key, item in items.items()]
             for number, (key, item, future) in enumerate(asked):
                 try:
-                    self.store.add(item, key, future.result())
+                    self.store.add(item, key, future.result(), model=self.model)
                 except BaseException as error:
                     error.add_note(f"while judging {item.uid}")
                     pool.shutdown(cancel_futures=True)
@@ -111,14 +123,8 @@ class ChatJudge:
         """Store the replies that came while another failed: they are paid for."""
         for key, item, future in asked:
             if not future.cancelled() and future.exception() is None:
-                self.store.add(item, key, future.result())
+                self.store.add(item, key, future.result(), model=self.model)
 
     def _is_open(self, key: str, item: Item) -> bool:
         given = self.store.replies.get(key, [])
-        return len(given) < self.attempts and not self._verdict(item, given).parsed
-
-    def _verdict(self, item: Item, replies: Sequence[str]) -> Verdict:
-        """Of the first reply that can be read, of the last one where none can."""
-        verdicts = [read_verdict(item.uid, one, protocol=item.protocol, lenient=self.lenient) for one in replies]
-        read = (verdict for verdict in verdicts if verdict.parsed)
-        return next(read, verdicts[-1] if verdicts else Verdict(item.uid))
+        return len(given) < self.attempts and not verdict_of(item, given, lenient=self.lenient).parsed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vidalign.common.errors import DataError
-from vidalign.scoring.judge import Item, Verdict, read_verdict
+from vidalign.scoring.judge import Item, Verdict, read_verdict, reply_key, verdict_of
 
 
 class MatchJudge:
@@ -27,20 +27,29 @@ class MatchJudge:
 
 
 class RecordedJudge:
-    """Replies from a JSON Lines file, by uid (and protocol where a line names one): what another judge said earlier.
+    """Replies from a JSON Lines file: what another judge said earlier.
 
-    Lines {"uid", "reply"}, also {"protocol", "source"}; files kept by ChatJudge are such files. The last line of a uid
-    that can be read counts. An item without a line is unparsed.
+    Lines {"uid", "reply"}, also {"protocol", "source"}: the last line of a uid (and protocol, where the line names one)
+    that can be read counts. A file kept by ChatJudge holds several runs' answers, so its lines {"model", "key", ...}
+    count for what the model was told, whatever the uid, and the first that can be read counts, as for ChatJudge itself.
+    An item without a line is unparsed.
     """
 
     def __init__(self, path: Path | str, *, name: str | None = None, lenient: bool = False) -> None:
         self.path, self.lenient = Path(path), lenient
         self._replies: dict[tuple[str, str | None], list[str]] = {}
+        self._kept: dict[str, list[str]] = {}
+        self._models: set[str] = set()
         sources = set()
         for number, line in enumerate(self._lines(), start=1):
             try:
                 row = json.loads(line)
-                self._replies.setdefault((row["uid"], row.get("protocol")), []).append(str(row["reply"]))
+                if "key" in row:
+                    # Lines of earlier versions name no model; the file is called after it.
+                    self._models.add(str(row.get("model", self.path.stem)))
+                    self._kept.setdefault(row["key"], []).append(str(row["reply"]))
+                else:
+                    self._replies.setdefault((row["uid"], row.get("protocol")), []).append(str(row["reply"]))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 text = '{"uid": ..., "reply": ...} expected'
                 raise DataError(f"{self.path}, line {number}: {text} ({type(error).__name__}: {error})") from error
@@ -53,6 +62,9 @@ class RecordedJudge:
         return [self._one(item) for item in items]
 
     def _one(self, item: Item) -> Verdict:
+        kept = [reply for model in self._models for reply in self._kept.get(reply_key(model, item), [])]
+        if kept:
+            return verdict_of(item, kept, lenient=self.lenient)
         given = [
             read_verdict(item.uid, reply, protocol=item.protocol, lenient=self.lenient)
             for key in ((item.uid, item.protocol), (item.uid, None))
