@@ -5,15 +5,21 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 from distributed_worker import run
+from refcases.ranks import run_ranks
 from tiny_nextqa import make_nextqa, run_script, write_config
 from toy_model import ToyModel, toy_batch, toy_samples
 
 from vidalign.checkpoint.load import read_checkpoint
+from vidalign.common import dist
+from vidalign.runners import distributed
+from vidalign.runners.distributed import from_main
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 
@@ -130,3 +136,24 @@ def test_nccl_with_one_process_per_gpu(tmp_path):
     whole = run(0, 1, micro=2 * world, accumulate=2, loss_norm="tokens", device="cpu")
     for ours, theirs in zip(results[0]["lines"], whole["lines"], strict=True):
         equal(ours, theirs, 1e-4)
+
+
+def _judged(*, seconds):
+    """What the first process's long work gives in this one, and how many exchanges there were."""
+    distributed.MEETING_SECONDS = 0.5
+
+    def work():
+        time.sleep(seconds)
+        return torch.tensor(dist.rank() + 7)
+
+    return from_main(work), torch.tensor(dist.LAST.number)
+
+
+def test_the_others_wait_longer_for_the_first_than_an_exchange_may_take():
+    made = run_ranks(2, _judged, [{"seconds": 5}] * 2, timeout=timedelta(seconds=2))
+    assert [value.item() for value, _ in made] == [7, 7] and made[1][1] >= 8
+
+
+def test_an_error_of_the_first_is_raised_there():
+    with pytest.raises(ValueError, match="odd"):
+        from_main(lambda: (_ for _ in ()).throw(ValueError("odd")))

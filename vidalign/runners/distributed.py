@@ -6,9 +6,11 @@ Everything works without a group as world size 1. Backend: nccl with CUDA, gloo 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from vidalign.common import dist
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 # At the end of an evaluation the first process waits for the slowest one without exchanging anything before.
 PATIENCE = timedelta(hours=2)
+MEETING_SECONDS = 60.0
 LOST = ("Connection closed by peer", "Connection reset by peer", "remote process exited", "Broken pipe")
 
 
@@ -131,6 +134,31 @@ def gather_objects(value: Any) -> list[Any]:
     with dist.collective("gather of objects"):
         torch_dist.all_gather_object(values, value)
     return values
+
+
+def from_main(work: Callable[[], Any]) -> Any:
+    """What `work` returns in the first process, in every process.
+
+    It may take longer than PATIENCE (a judge behind an endpoint takes hours): the processes meet every minute meanwhile.
+    """
+    if dist.world_size() == 1:
+        return work()
+    outcome: Future[Any] = Future()
+    if dist.is_main():
+        Thread(target=_fulfil, args=(outcome, work), daemon=True).start()
+    done = False
+    while not done:
+        if dist.is_main():
+            wait([outcome], timeout=MEETING_SECONDS)
+        done = gather_objects(outcome.done())[0]
+    return gather_objects(outcome.result() if dist.is_main() else None)[0]
+
+
+def _fulfil(outcome: Future[Any], work: Callable[[], Any]) -> None:
+    try:
+        outcome.set_result(work())
+    except BaseException as error:
+        outcome.set_exception(error)
 
 
 class Agreement:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from vidalign.common.io import atomic_write
 from vidalign.common.output import to_device
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.runners.distributed import gather_objects, unwrap
+from vidalign.runners.distributed import from_main, unwrap
 from vidalign.runners.eval_parts import PartFiles, cannot_write
 from vidalign.scoring.match import exactly_one_each
 from vidalign.scoring.submission import write_submission
@@ -81,7 +82,7 @@ def evaluate(
     # From here on the processes meet again: first to know that all parts are written, then to share the result.
     with scoring():
         dist.barrier()
-        outcome = gather_objects(_scored(parts, task, eval_set) if dist.is_main() else None)[0]
+        outcome = from_main(partial(_scored, parts, task, eval_set))
     if isinstance(outcome, UserError):
         raise outcome
     return outcome
