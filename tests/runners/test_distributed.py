@@ -152,8 +152,3 @@ def _judged(*, seconds):
 def test_the_others_wait_longer_for_the_first_than_an_exchange_may_take():
     made = run_ranks(2, _judged, [{"seconds": 5}] * 2, timeout=timedelta(seconds=2))
     assert [value.item() for value, _ in made] == [7, 7] and made[1][1] >= 8
-
-
-def test_an_error_of_the_first_is_raised_there():
-    with pytest.raises(ValueError, match="odd"):
-        from_main(lambda: (_ for _ in ()).throw(ValueError("odd")))

@@ -139,7 +139,7 @@ def gather_objects(value: Any) -> list[Any]:
 def from_main(work: Callable[[], Any]) -> Any:
     """What `work` returns in the first process, in every process.
 
-    It may take longer than PATIENCE (a judge behind an endpoint takes hours): the processes meet every minute meanwhile.
+    It may take longer than PATIENCE (a judge behind an endpoint takes hours): the processes meet every minute then.
     """
     if dist.world_size() == 1:
         return work()
