@@ -11,7 +11,7 @@ from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.scoring.intervals import bootstrap_mean, wilson
 from vidalign.scoring.match import exactly_one_each
-from vidalign.scoring.multiple_choice import Tally, group_tallies
+from vidalign.scoring.multiple_choice import Tally, group_tallies, shares_by_part
 
 
 def exact_tallies(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, Tally]:
@@ -39,8 +39,8 @@ def exact_match_metrics(
     if total.total:
         low, high = wilson(total.correct, total.total)
         metrics |= {"accuracy": total.share, "accuracy_low": low, "accuracy_high": high}
-    metrics |= {f"accuracy_{name}": types[name].share for name in sorted(types) if name}
-    metrics |= {f"accuracy_{name}": tally.share for name, tally in group_tallies(types, info.groups).items()}
+    named = {name: tally for name, tally in types.items() if name}
+    metrics |= shares_by_part("accuracy", named, group_tallies(types, info.groups))
     failed = sum(record.status != "ok" for record in records)
     return metrics | {"samples": len(samples), "scored": total.total, "failed": failed}
 
