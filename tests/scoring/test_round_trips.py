@@ -140,6 +140,63 @@ def test_how2qa_predictions_count_options_as_the_file_does(tmp_path: Path) -> No
     assert found.metrics["accuracy"] == 1.0, "option 0 of the file is the right one, wherever it was shuffled to"
 
 
+@pytest.mark.parametrize("of_run", [True, False])
+def test_records_of_another_option_order_are_told(of_run: bool, tmp_path: Path) -> None:
+    rows = "".join(f"abc,[{n}:20],w1,w2,w3,What {n}?,right\n" for n in range(8))
+    folder = put(tmp_path / "in", {"how2QA_val_release.csv": rows})
+    [read] = read_annotations(folder, dataset="how2qa", settings={"official_order": of_run})
+    records = [Record(uid=s.uid, answer_idx=s.answer_idx, pred_idx=s.answer_idx) for s in read.samples]
+    (tmp_path / "p.jsonl").write_text("".join(record.to_json() + "\n" for record in records))
+    given = {"dataset": "how2qa", "annotations": folder}
+    remedy = f"{'add' if of_run else 'leave out'} --options official_order=true"
+    first = r"p\.jsonl:\d: how2qa/val/\d says that option \d is right, the annotations say \d"
+    with pytest.raises(DataError, match=f"{first}; .*{remedy}"):
+        score(tmp_path / "p.jsonl", **given, settings={"official_order": not of_run})
+    assert score(tmp_path / "p.jsonl", **given, settings={"official_order": of_run}).metrics["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"pred_idx": "1"}, "pred_idx '1': write a whole number"),
+        ({"pred_idx": True}, "pred_idx True: write a whole number"),
+        ({"pred_idx": 0.5}, "pred_idx 0.5: write a whole number"),
+        ({"pred_idx": 2}, "vlep/val/1 has pred_idx 2, its options are 0 to 1"),
+        ({"pred_idx": -1}, "has pred_idx -1"),
+        ({"scores": [0.1, 0.9]}, 'vlep/val/1 has no pred_idx, .* task mc_qa .*"failed"'),
+        ({"pred_text": "y"}, "has no pred_idx"),
+        ({"pred_idx": 1, "status": "OK"}, "status 'OK': write ok or failed"),
+        ({"pred_idx": 1, "scores": "0.1"}, r"scores '0\.1': write a list of numbers"),
+        ({"pred_idx": 1, "windows": [[0, 1]]}, r"windows .*: write a list of \[start, end, score\]"),
+        ({"pred_id": 1}, "unknown field 'pred_id'. Did you mean 'pred_idx'"),
+        ({"pred_idx": 1, "answer_idx": 0}, "vlep/val/1 says that option 0 is right, the annotations say 1"),
+    ],
+)
+def test_records_that_would_count_as_wrong_are_told(fields: dict, words: str, tmp_path: Path) -> None:
+    rows = [{"uid": f"vlep/val/{n}", "pred_idx": n % 2} for n in range(4)]
+    rows[1] = {"uid": "vlep/val/1", **fields}
+    lines = [json.dumps(row) for row in rows]
+    (tmp_path / "p.jsonl").write_text("\n".join([lines[0], "", *lines[1:]]))
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    for name, place in (("p.jsonl", "jsonl:3"), ("p.json", "json, record 2")):
+        with pytest.raises(DataError, match=f"{place}: .*{words}"):
+            score(tmp_path / name, dataset="vlep", annotations=vlep(tmp_path / "in"))
+
+
+def test_records_that_say_all_that_is_needed(tmp_path: Path) -> None:
+    """A failed one predicts nothing, null is as good as left out, 1.0 is a whole number."""
+    rows = [
+        {"uid": "vlep/dev/0", "pred_idx": 0, "answer_idx": None, "scores": None},
+        {"uid": "vlep/dev/1", "pred_idx": 1.0, "answer_idx": 1},
+        {"uid": "vlep/dev/2", "status": "failed", "reason": "no file", "answer_idx": 0},
+        {"uid": "vlep/dev/3", "pred_idx": 0},
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = vlep(tmp_path / "in") / "vlep_dev_release.jsonl"
+    found = score(tmp_path / "p.jsonl", dataset="vlep", annotations=file)
+    assert (found.metrics["accuracy"], found.metrics["failed"]) == (0.5, 1)
+
+
 def test_answers_as_classes(tmp_path: Path) -> None:
     folder = put(tmp_path, layouts()["activitynet_qa"])
     record = Record(uid="activitynet_qa/test/0", answer_idx=3, pred_idx=3)
