@@ -15,6 +15,7 @@ from vidalign.cli import main
 from vidalign.common.errors import DataError
 from vidalign.common.record import Record
 from vidalign.common.sample import Sample
+from vidalign.registry import TASKS
 from vidalign.runners.annotations import read_annotations
 from vidalign.runners.score import score
 from vidalign.scoring.official import read_predictions
@@ -220,3 +221,121 @@ def test_retrieval_from_the_embeddings_beside_the_records(tmp_path: Path) -> Non
     np.savez(tmp_path / "test.embeddings.npz", text=video, video=video, right=np.array([2, 1, 0]))
     with pytest.raises(DataError, match="3 texts of other samples"):
         score(path, dataset="didemo", annotations=folder)
+
+
+# Sample.task -> the registered task that a run names, two rows of own data, the predictions, the metric printed first
+OF_TASKS = {
+    "open_qa": (
+        "open_ended",
+        [{"question": "who?", "answer": "a dog"}, {"question": "what?", "answer": "red"}],
+        [{"pred_text": "Dog."}, {"pred_text": "it is red"}],
+        ("contained_match", 1.0),
+    ),
+    "mc_qa": (
+        "multiple_choice",
+        [{"options": ["x", "y"], "answer_idx": 1}] * 2,
+        [{"pred_idx": 1}, {"pred_idx": 0}],
+        ("accuracy", 0.5),
+    ),
+    "caption": ("captioning", [{"answers": ["a dog runs"]}] * 2, [{"pred_text": "a dog runs"}] * 2, ("cider", 0.0)),
+    "moment": (
+        "moments",
+        [{"question": "a dog", "windows": [[0, 4]]}] * 2,
+        [{"windows": [[0, 4, 0.9]]}, {"windows": []}],
+        ("R1@0.5", 0.5),
+    ),
+    "classification": ("classification", [{"label": 2}] * 2, [{"pred_idx": 2, "answer_idx": 2}] * 2, ("accuracy", 1.0)),
+    "regression": ("regression", [{"label": 2.5}] * 2, [{"pred_value": 2.0}, {"pred_value": 3}], ("mse", 0.25)),
+}
+
+
+def own_data(folder: Path, rows: list[dict], predictions: list[dict]) -> list[str]:
+    """Arguments of `vidalign score` for rows and records."""
+    rows = [{"id": str(n), "video": f"v{n}", **row} for n, row in enumerate(rows)]
+    put(folder / "data", {"val.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    records = [{"uid": f"own_data/val/{n}", **one} for n, one in enumerate(predictions)]
+    put(folder, {"p.jsonl": "".join(json.dumps(record) + "\n" for record in records)})
+    return [str(folder / "p.jsonl"), "--dataset", "own_data", "--annotations", str(folder / "data"), "--json"]
+
+
+@pytest.mark.parametrize("task", OF_TASKS)
+def test_rows_are_scored_by_the_task_they_name_as_their_run_was(task: str, tmp_path: Path, capsys) -> None:
+    name, rows, predictions, head = OF_TASKS[task]
+    command = own_data(tmp_path, [{"task": task, **row} for row in rows], predictions)
+    assert main(["score", *command]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["headline"], found["metrics"][found["headline"]]) == head
+    [read] = read_annotations(tmp_path / "data", dataset="own_data")
+    records = [Record.from_json(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    of_run = TASKS.load(name)(TASKS.config(name)()).metrics(records, read.samples, read.builder.info)
+    assert found["metrics"] == of_run
+
+
+def test_rows_of_several_tasks_and_rows_without_answers_are_told(tmp_path: Path, capsys) -> None:
+    asked = {"question": "who?", "task": "open_qa", "answer": "dog"}
+    said = [{"pred_text": "dog"}, {"pred_idx": 0}]
+    assert main(["score", *own_data(tmp_path, [asked, {"options": ["x", "y"], "answer_idx": 0}], said)]) == 2
+    told = capsys.readouterr().err
+    assert "1 of open_qa (e.g. own_data/val/0), 1 of mc_qa (e.g. own_data/val/1)" in told
+    assert "val.jsonl" in told and "--options task=NAME" in told
+    hidden = [{"options": ["x", "y"]}] * 2
+    assert main(["score", *own_data(tmp_path, hidden, [{"pred_idx": 0}] * 2)]) == 2
+    assert "none of the 2 samples has a known answer" in capsys.readouterr().err
+
+
+def test_hidden_answers_still_go_to_the_server(tmp_path: Path, capsys) -> None:
+    folder = put(tmp_path / "in", official_files()["egoschema"])
+    [read] = read_annotations(folder, dataset="egoschema", split="full")
+    assert all(sample.answer_idx is None for sample in read.samples), "the full set has no answers"
+    (tmp_path / "p.jsonl").write_text("".join(Record(uid=s.uid, pred_idx=0).to_json() + "\n" for s in read.samples))
+    command = ["score", str(tmp_path / "p.jsonl"), "--dataset", "egoschema", "--annotations", str(folder)]
+    assert main(command) == 2 and "--submission FOLDER" in capsys.readouterr().err
+    assert main([*command, "--submission", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out/full_submission.json").is_file()
+
+
+def test_official_answers_in_words_keep_their_plain_accuracy(tmp_path: Path) -> None:
+    rows = [{"video": f"video{n}", "question": "q", "answer": "dog", "question_id": n} for n in range(2)]
+    folder = put(tmp_path / "in", {"qa_test.json": rows})
+    put(tmp_path, {"p.json": [{"question_id": 0, "answer": "dog"}, {"question_id": 1, "answer": "A dog."}]})
+    found = score(tmp_path / "p.json", dataset="msrvtt_qa", annotations=folder)
+    assert (found.headline, found.metrics["accuracy"], found.metrics["exact_match"]) == ("accuracy", 0.5, 1.0)
+
+
+def test_counts_are_scored_as_counts_in_every_layout(tmp_path: Path) -> None:
+    questions = [{"video_name": "g", "question": "q", "question_id": 1}]
+    folder = put(tmp_path / "in", {"test_q.json": questions, "test_a.json": [{"answer": "4", "question_id": 1}]})
+    (tmp_path / "p.jsonl").write_text(Record(uid="tgif_qa/test/1", pred_text="3").to_json())
+    found = score(tmp_path / "p.jsonl", dataset="tgif_qa", annotations=folder, settings={"kind": "count"})
+    assert (found.headline, found.metrics["mse"], found.metrics["exact_match"]) == ("mse", 1.0, 0.0)
+
+
+def test_judges_of_predictions(tmp_path: Path, capsys) -> None:
+    _, rows, predictions, _ = OF_TASKS["open_qa"]
+    command = ["score", *own_data(tmp_path, [{"task": "open_qa", **row} for row in rows], predictions)]
+    assert main([*command, "--judge", "exact"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert (metrics["accuracy_exact"], metrics["judged_exact"], metrics["exact_match"]) == (0.5, 2, 0.5)
+    reply = {"uid": "own_data/val/0", "reply": "{'pred': 'yes', 'score': 4}", "source": "judge-1"}
+    put(tmp_path, {"replies.json": reply})
+    assert main([*command, "--judge", "recorded", f"path={tmp_path / 'replies.json'}"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert (metrics["score_recorded-judge-1"], metrics["unparsed_recorded-judge-1"]) == (4.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("judge", "words"),
+    [
+        (["exakt"], "unknown judge 'exakt'. Did you mean 'exact'"),
+        (["recorded"], "judge recorded needs the file of replies"),
+        (["recorded", "path=/no/such/file"], "/no/such/file does not exist"),
+        (["http", "modl=x"], "unknown key 'modl'. Did you mean 'model'"),
+        (["http", "attempts=0"], "attempts = '0': must be at least 1"),
+        (["http", "model"], "write model=VALUE"),
+        (["exact"], "--judge exact: judges read open-ended answers"),
+    ],
+)
+def test_wrong_judges_are_told(judge: list[str], words: str, tmp_path: Path, capsys) -> None:
+    _, rows, predictions, _ = OF_TASKS["mc_qa"]
+    assert main(["score", *own_data(tmp_path, rows, predictions), "--judge", *judge]) == 2
+    assert words in capsys.readouterr().err

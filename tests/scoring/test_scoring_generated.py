@@ -55,6 +55,8 @@ def test_open_questions_of_types_named_like_a_limit():
         assert (metrics[f"{name}_low"], metrics[f"{name}_high"]) == wilson(1, 2)
         assert (metrics[f"{name}_type_low"], metrics[f"{name}_type_high"]) == (1.0, 0.0)
         assert metrics[f"{name}_group_low"] == 0.0
+    beside = exact_match_metrics(records, [open_sample("1", ("dog",), "gpt"), samples[1]], info, taken={"accuracy_gpt"})
+    assert beside["accuracy_type_gpt"] == 1.0 and "accuracy_gpt" not in beside, "that is what a judge called gpt says"
 
 
 INFO = DatasetInfo(name="mvbench", task="mc_qa")

@@ -5,7 +5,7 @@ Specification benchmarks, section 10. No judge, no normalisation: the text must 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
@@ -30,9 +30,12 @@ def exact_tallies(records: Sequence[Record], samples: Sequence[Sample]) -> dict[
 
 
 def exact_match_metrics(
-    records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo
+    records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo, *, taken: Collection[str] = ()
 ) -> dict[str, float | int]:
-    """accuracy with its 95 % interval, accuracy_<type>, accuracy_<group>, samples, scored, failed; fractions."""
+    """accuracy with its 95 % interval, accuracy_<type>, accuracy_<group>, samples, scored, failed; fractions.
+
+    taken: names of metrics that will stand beside these, which no type's may have.
+    """
     types = exact_tallies(records, samples)
     total = Tally(sum(t.correct for t in types.values()), sum(t.total for t in types.values()))
     metrics: dict[str, float | int] = {}
@@ -40,7 +43,7 @@ def exact_match_metrics(
         low, high = wilson(total.correct, total.total)
         metrics |= {"accuracy": total.share, "accuracy_low": low, "accuracy_high": high}
     named = {name: tally for name, tally in types.items() if name}
-    metrics |= shares_by_part("accuracy", named, group_tallies(types, info.groups))
+    metrics |= shares_by_part("accuracy", named, group_tallies(types, info.groups), taken=taken)
     failed = sum(record.status != "ok" for record in records)
     return metrics | {"samples": len(samples), "scored": total.total, "failed": failed}
 

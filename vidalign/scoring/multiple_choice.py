@@ -7,7 +7,7 @@ percentages. A failed record counts as wrong; a sample without a known answer is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from vidalign.common.record import Record
@@ -79,11 +79,13 @@ def _kept_a_window(record: Record, sample: Sample) -> bool:
     return any(start <= at <= end for at in seconds for start, end in sample.windows)
 
 
-def shares_by_part(metric: str, types: Mapping[str, Tally], groups: Mapping[str, Tally]) -> dict[str, float]:
+def shares_by_part(
+    metric: str, types: Mapping[str, Tally], groups: Mapping[str, Tally], *, taken: Collection[str] = ()
+) -> dict[str, float]:
     """Shares of the types in alphabetical order, then of the groups, named by part_names.py."""
-    shares = by_part(metric, {name: types[name].share for name in sorted(types)}, kind="type")
+    shares = by_part(metric, {name: types[name].share for name in sorted(types)}, kind="type", taken=taken)
     of_groups = {name: tally.share for name, tally in groups.items()}
-    return shares | by_part(metric, of_groups, kind="group", taken=shares)
+    return shares | by_part(metric, of_groups, kind="group", taken={*taken, *shares})
 
 
 def group_tallies(types: Mapping[str, Tally], groups: Mapping[str, Sequence[str]]) -> dict[str, Tally]:

@@ -68,7 +68,7 @@ def _check_answer(record: Record, sample: Sample, place: str, dataset: str) -> N
     remedy = "read the annotations that the predictions were made with, with the same settings of the dataset"
     if dataset == "how2qa":
         shuffled = "option_order" in sample.meta
-        remedy += f" ({'add' if shuffled else 'leave out'} --options official_order=true)"
+        remedy += f" (e.g. {'add' if shuffled else 'leave out'} --options official_order=true)"
     raise DataError(
         f"{place}: {record.uid} says that option {record.answer_idx} is right, the annotations say "
         f"{sample.answer_idx}; {remedy}"
