@@ -15,6 +15,7 @@ from vidalign.cli import main
 from vidalign.common.errors import DataError
 from vidalign.common.record import Record
 from vidalign.common.sample import Sample
+from vidalign.registry import TASKS
 from vidalign.runners.annotations import read_annotations
 from vidalign.runners.score import score
 from vidalign.scoring.official import read_predictions
@@ -140,6 +141,63 @@ def test_how2qa_predictions_count_options_as_the_file_does(tmp_path: Path) -> No
     assert found.metrics["accuracy"] == 1.0, "option 0 of the file is the right one, wherever it was shuffled to"
 
 
+@pytest.mark.parametrize("of_run", [True, False])
+def test_records_of_another_option_order_are_told(of_run: bool, tmp_path: Path) -> None:
+    rows = "".join(f"abc,[{n}:20],w1,w2,w3,What {n}?,right\n" for n in range(8))
+    folder = put(tmp_path / "in", {"how2QA_val_release.csv": rows})
+    [read] = read_annotations(folder, dataset="how2qa", settings={"official_order": of_run})
+    records = [Record(uid=s.uid, answer_idx=s.answer_idx, pred_idx=s.answer_idx) for s in read.samples]
+    (tmp_path / "p.jsonl").write_text("".join(record.to_json() + "\n" for record in records))
+    given = {"dataset": "how2qa", "annotations": folder}
+    remedy = f"{'add' if of_run else 'leave out'} --options official_order=true"
+    first = r"p\.jsonl:\d: how2qa/val/\d says that option \d is right, the annotations say \d"
+    with pytest.raises(DataError, match=f"{first}; .*{remedy}"):
+        score(tmp_path / "p.jsonl", **given, settings={"official_order": not of_run})
+    assert score(tmp_path / "p.jsonl", **given, settings={"official_order": of_run}).metrics["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"pred_idx": "1"}, "pred_idx '1': write a whole number"),
+        ({"pred_idx": True}, "pred_idx True: write a whole number"),
+        ({"pred_idx": 0.5}, "pred_idx 0.5: write a whole number"),
+        ({"pred_idx": 2}, "vlep/val/1 has pred_idx 2, its options are 0 to 1"),
+        ({"pred_idx": -1}, "has pred_idx -1"),
+        ({"scores": [0.1, 0.9]}, 'vlep/val/1 has no pred_idx, .* task mc_qa .*"failed"'),
+        ({"pred_text": "y"}, "has no pred_idx"),
+        ({"pred_idx": 1, "status": "OK"}, "status 'OK': write ok or failed"),
+        ({"pred_idx": 1, "scores": "0.1"}, r"scores '0\.1': write a list of numbers"),
+        ({"pred_idx": 1, "windows": [[0, 1]]}, r"windows .*: write a list of \[start, end, score\]"),
+        ({"pred_id": 1}, "unknown field 'pred_id'. Did you mean 'pred_idx'"),
+        ({"pred_idx": 1, "answer_idx": 0}, "vlep/val/1 says that option 0 is right, the annotations say 1"),
+    ],
+)
+def test_records_that_would_count_as_wrong_are_told(fields: dict, words: str, tmp_path: Path) -> None:
+    rows = [{"uid": f"vlep/val/{n}", "pred_idx": n % 2} for n in range(4)]
+    rows[1] = {"uid": "vlep/val/1", **fields}
+    lines = [json.dumps(row) for row in rows]
+    (tmp_path / "p.jsonl").write_text("\n".join([lines[0], "", *lines[1:]]))
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    for name, place in (("p.jsonl", "jsonl:3"), ("p.json", "json, record 2")):
+        with pytest.raises(DataError, match=f"{place}: .*{words}"):
+            score(tmp_path / name, dataset="vlep", annotations=vlep(tmp_path / "in"))
+
+
+def test_records_that_say_all_that_is_needed(tmp_path: Path) -> None:
+    """A failed one predicts nothing, null is as good as left out, 1.0 is a whole number."""
+    rows = [
+        {"uid": "vlep/dev/0", "pred_idx": 0, "answer_idx": None, "scores": None},
+        {"uid": "vlep/dev/1", "pred_idx": 1.0, "answer_idx": 1},
+        {"uid": "vlep/dev/2", "status": "failed", "reason": "no file", "answer_idx": 0},
+        {"uid": "vlep/dev/3", "pred_idx": 0},
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    file = vlep(tmp_path / "in") / "vlep_dev_release.jsonl"
+    found = score(tmp_path / "p.jsonl", dataset="vlep", annotations=file)
+    assert (found.metrics["accuracy"], found.metrics["failed"]) == (0.5, 1)
+
+
 def test_answers_as_classes(tmp_path: Path) -> None:
     folder = put(tmp_path, layouts()["activitynet_qa"])
     record = Record(uid="activitynet_qa/test/0", answer_idx=3, pred_idx=3)
@@ -163,3 +221,121 @@ def test_retrieval_from_the_embeddings_beside_the_records(tmp_path: Path) -> Non
     np.savez(tmp_path / "test.embeddings.npz", text=video, video=video, right=np.array([2, 1, 0]))
     with pytest.raises(DataError, match="3 texts of other samples"):
         score(path, dataset="didemo", annotations=folder)
+
+
+# Sample.task -> the registered task that a run names, two rows of own data, the predictions, the metric printed first
+OF_TASKS = {
+    "open_qa": (
+        "open_ended",
+        [{"question": "who?", "answer": "a dog"}, {"question": "what?", "answer": "red"}],
+        [{"pred_text": "Dog."}, {"pred_text": "it is red"}],
+        ("contained_match", 1.0),
+    ),
+    "mc_qa": (
+        "multiple_choice",
+        [{"options": ["x", "y"], "answer_idx": 1}] * 2,
+        [{"pred_idx": 1}, {"pred_idx": 0}],
+        ("accuracy", 0.5),
+    ),
+    "caption": ("captioning", [{"answers": ["a dog runs"]}] * 2, [{"pred_text": "a dog runs"}] * 2, ("cider", 0.0)),
+    "moment": (
+        "moments",
+        [{"question": "a dog", "windows": [[0, 4]]}] * 2,
+        [{"windows": [[0, 4, 0.9]]}, {"windows": []}],
+        ("R1@0.5", 0.5),
+    ),
+    "classification": ("classification", [{"label": 2}] * 2, [{"pred_idx": 2, "answer_idx": 2}] * 2, ("accuracy", 1.0)),
+    "regression": ("regression", [{"label": 2.5}] * 2, [{"pred_value": 2.0}, {"pred_value": 3}], ("mse", 0.25)),
+}
+
+
+def own_data(folder: Path, rows: list[dict], predictions: list[dict]) -> list[str]:
+    """Arguments of `vidalign score` for rows and records."""
+    rows = [{"id": str(n), "video": f"v{n}", **row} for n, row in enumerate(rows)]
+    put(folder / "data", {"val.jsonl": "".join(json.dumps(row) + "\n" for row in rows)})
+    records = [{"uid": f"own_data/val/{n}", **one} for n, one in enumerate(predictions)]
+    put(folder, {"p.jsonl": "".join(json.dumps(record) + "\n" for record in records)})
+    return [str(folder / "p.jsonl"), "--dataset", "own_data", "--annotations", str(folder / "data"), "--json"]
+
+
+@pytest.mark.parametrize("task", OF_TASKS)
+def test_rows_are_scored_by_the_task_they_name_as_their_run_was(task: str, tmp_path: Path, capsys) -> None:
+    name, rows, predictions, head = OF_TASKS[task]
+    command = own_data(tmp_path, [{"task": task, **row} for row in rows], predictions)
+    assert main(["score", *command]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["headline"], found["metrics"][found["headline"]]) == head
+    [read] = read_annotations(tmp_path / "data", dataset="own_data")
+    records = [Record.from_json(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    of_run = TASKS.load(name)(TASKS.config(name)()).metrics(records, read.samples, read.builder.info)
+    assert found["metrics"] == of_run
+
+
+def test_rows_of_several_tasks_and_rows_without_answers_are_told(tmp_path: Path, capsys) -> None:
+    asked = {"question": "who?", "task": "open_qa", "answer": "dog"}
+    said = [{"pred_text": "dog"}, {"pred_idx": 0}]
+    assert main(["score", *own_data(tmp_path, [asked, {"options": ["x", "y"], "answer_idx": 0}], said)]) == 2
+    told = capsys.readouterr().err
+    assert "1 of open_qa (e.g. own_data/val/0), 1 of mc_qa (e.g. own_data/val/1)" in told
+    assert "val.jsonl" in told and "--options task=NAME" in told
+    hidden = [{"options": ["x", "y"]}] * 2
+    assert main(["score", *own_data(tmp_path, hidden, [{"pred_idx": 0}] * 2)]) == 2
+    assert "none of the 2 samples has a known answer" in capsys.readouterr().err
+
+
+def test_hidden_answers_still_go_to_the_server(tmp_path: Path, capsys) -> None:
+    folder = put(tmp_path / "in", official_files()["egoschema"])
+    [read] = read_annotations(folder, dataset="egoschema", split="full")
+    assert all(sample.answer_idx is None for sample in read.samples), "the full set has no answers"
+    (tmp_path / "p.jsonl").write_text("".join(Record(uid=s.uid, pred_idx=0).to_json() + "\n" for s in read.samples))
+    command = ["score", str(tmp_path / "p.jsonl"), "--dataset", "egoschema", "--annotations", str(folder)]
+    assert main(command) == 2 and "--submission FOLDER" in capsys.readouterr().err
+    assert main([*command, "--submission", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out/full_submission.json").is_file()
+
+
+def test_official_answers_in_words_keep_their_plain_accuracy(tmp_path: Path) -> None:
+    rows = [{"video": f"video{n}", "question": "q", "answer": "dog", "question_id": n} for n in range(2)]
+    folder = put(tmp_path / "in", {"qa_test.json": rows})
+    put(tmp_path, {"p.json": [{"question_id": 0, "answer": "dog"}, {"question_id": 1, "answer": "A dog."}]})
+    found = score(tmp_path / "p.json", dataset="msrvtt_qa", annotations=folder)
+    assert (found.headline, found.metrics["accuracy"], found.metrics["exact_match"]) == ("accuracy", 0.5, 1.0)
+
+
+def test_counts_are_scored_as_counts_in_every_layout(tmp_path: Path) -> None:
+    questions = [{"video_name": "g", "question": "q", "question_id": 1}]
+    folder = put(tmp_path / "in", {"test_q.json": questions, "test_a.json": [{"answer": "4", "question_id": 1}]})
+    (tmp_path / "p.jsonl").write_text(Record(uid="tgif_qa/test/1", pred_text="3").to_json())
+    found = score(tmp_path / "p.jsonl", dataset="tgif_qa", annotations=folder, settings={"kind": "count"})
+    assert (found.headline, found.metrics["mse"], found.metrics["exact_match"]) == ("mse", 1.0, 0.0)
+
+
+def test_judges_of_predictions(tmp_path: Path, capsys) -> None:
+    _, rows, predictions, _ = OF_TASKS["open_qa"]
+    command = ["score", *own_data(tmp_path, [{"task": "open_qa", **row} for row in rows], predictions)]
+    assert main([*command, "--judge", "exact"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert (metrics["accuracy_exact"], metrics["judged_exact"], metrics["exact_match"]) == (0.5, 2, 0.5)
+    reply = {"uid": "own_data/val/0", "reply": "{'pred': 'yes', 'score': 4}", "source": "judge-1"}
+    put(tmp_path, {"replies.json": reply})
+    assert main([*command, "--judge", "recorded", f"path={tmp_path / 'replies.json'}"]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert (metrics["score_recorded-judge-1"], metrics["unparsed_recorded-judge-1"]) == (4.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("judge", "words"),
+    [
+        (["exakt"], "unknown judge 'exakt'. Did you mean 'exact'"),
+        (["recorded"], "judge recorded needs the file of replies"),
+        (["recorded", "path=/no/such/file"], "/no/such/file does not exist"),
+        (["http", "modl=x"], "unknown key 'modl'. Did you mean 'model'"),
+        (["http", "attempts=0"], "attempts = '0': must be at least 1"),
+        (["http", "model"], "write model=VALUE"),
+        (["exact"], "--judge exact: judges read open-ended answers"),
+    ],
+)
+def test_wrong_judges_are_told(judge: list[str], words: str, tmp_path: Path, capsys) -> None:
+    _, rows, predictions, _ = OF_TASKS["mc_qa"]
+    assert main(["score", *own_data(tmp_path, rows, predictions), "--judge", *judge]) == 2
+    assert words in capsys.readouterr().err

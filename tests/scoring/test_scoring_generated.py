@@ -4,6 +4,8 @@ import pytest
 
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
+from vidalign.scoring.exact_match import exact_match_metrics
+from vidalign.scoring.intervals import wilson
 from vidalign.scoring.mvbench import chosen_option, either_metrics, loosely_right, mvbench_metrics
 from vidalign.scoring.open_ended import contained, exactly, normalized, open_ended_metrics
 
@@ -40,6 +42,21 @@ def test_open_ended_metrics():
     assert [metrics[key] for key in ("samples", "scored", "failed", "empty")] == [4, 3, 1, 1]
     hidden = open_ended_metrics(records[2:3], samples[2:3], info)
     assert hidden == {"samples": 1, "scored": 0, "failed": 0, "empty": 1}
+
+
+def test_open_questions_of_types_named_like_a_limit():
+    samples = [open_sample("1", ("dog",), "low"), open_sample("2", ("cat",), "high")]
+    records = [Record(uid="1", pred_text="dog"), Record(uid="2", pred_text="dog")]
+    info = DatasetInfo(name="x", task="open_qa", groups={"low": ("high",)})
+    for metrics, name in (
+        (open_ended_metrics(records, samples, info), "exact_match"),
+        (exact_match_metrics(records, samples, info), "accuracy"),
+    ):
+        assert (metrics[f"{name}_low"], metrics[f"{name}_high"]) == wilson(1, 2)
+        assert (metrics[f"{name}_type_low"], metrics[f"{name}_type_high"]) == (1.0, 0.0)
+        assert metrics[f"{name}_group_low"] == 0.0
+    beside = exact_match_metrics(records, [open_sample("1", ("dog",), "gpt"), samples[1]], info, taken={"accuracy_gpt"})
+    assert beside["accuracy_type_gpt"] == 1.0 and "accuracy_gpt" not in beside, "that is what a judge called gpt says"
 
 
 INFO = DatasetInfo(name="mvbench", task="mc_qa")
@@ -86,3 +103,17 @@ def test_mvbench_metrics():
     assert either_metrics(records, samples, INFO) == metrics
     by_score = [Record(uid=sample.uid, pred_idx=0) for sample in samples]
     assert either_metrics(by_score, samples, INFO)["accuracy"] == 0.5
+
+
+def test_mvbench_tasks_named_like_a_metric():
+    def one(uid, task):
+        return Sample(uid=uid, dataset="x", split="val", task="mc_qa", options=("x", "y"), answer_idx=0, qtype=task)
+
+    samples = [one("1", "strict"), one("2", "low"), one("3", "strict_low")]
+    metrics = mvbench_metrics([Record(uid=f"{n}", pred_text="A" if n == 1 else "B") for n in (1, 2, 3)], samples, INFO)
+    assert metrics["accuracy_strict"] == metrics["accuracy"] == pytest.approx(1 / 3)
+    assert (metrics["accuracy_type_strict"], metrics["accuracy_strict_strict"]) == (1.0, 1.0)
+    assert (metrics["accuracy_low"], metrics["accuracy_strict_low"]) == (wilson(1, 3)[0], wilson(1, 3)[0])
+    assert (
+        metrics["accuracy_type_low"] == metrics["accuracy_type_strict_low"] == metrics["accuracy_strict_type_low"] == 0
+    )

@@ -131,3 +131,18 @@ def test_kept_frames_are_compared_with_known_windows():
     assert metrics["kept_MO"] == metrics["kept_moment"] == pytest.approx(2 / 3)
     without = multiple_choice_metrics([record(0)], [sample(0, ())], info)
     assert not [name for name in without if name.startswith("kept")]
+
+
+def test_types_named_like_a_limit_hide_nothing():
+    """Your own data may call its types low, high and macro; both numbers stand in the metrics."""
+    kinds = ["low", "low", "high", "macro", "low_light", "type_low", "day"]
+    samples = [sample(str(n), 0, kind) for n, kind in enumerate(kinds)]
+    records = [Record(uid=str(n), pred_idx=int(kind != "low")) for n, kind in enumerate(kinds)]
+    info = DatasetInfo(name="d", task="mc_qa", groups={"day": ("low", "day"), "high": ("low",)})
+    metrics = multiple_choice_metrics(records, samples, info)
+    assert (metrics["accuracy_low"], metrics["accuracy_high"]) == wilson(2, 7)
+    assert metrics["accuracy_macro"] == pytest.approx((2 / 3 + 1) / 2), "the mean over groups"
+    assert (metrics["accuracy_type_type_low"], metrics["accuracy_type_low"]) == (1.0, 0.0)
+    assert (metrics["accuracy_type_high"], metrics["accuracy_type_macro"], metrics["accuracy_low_light"]) == (0, 0, 0)
+    assert (metrics["accuracy_day"], metrics["accuracy_group_day"]) == (0.0, pytest.approx(2 / 3))
+    assert metrics["accuracy_group_high"] == 1.0

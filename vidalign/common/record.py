@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vidalign.common.errors import unknown
 from vidalign.common.io import json_line
+
+STATUSES = ("ok", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +50,73 @@ class Record:
 
     @classmethod
     def from_json(cls, line: str) -> Record:
-        """Read one line back."""
-        values: dict[str, Any] = json.loads(line)
-        for name in ("scores", "saliency", "kept_frames"):
-            if name in values:
-                values[name] = tuple(values[name])
-        if "windows" in values:
-            values["windows"] = tuple(tuple(window) for window in values["windows"])
+        """Read one line back; ValueError for anything that is no record."""
+        return cls.from_dict(json.loads(line))
+
+    @classmethod
+    def from_dict(cls, row: Any) -> Record:
+        """A parsed line as a record; null is as good as left out.
+
+        ValueError names an unknown field, or a value of the wrong type: it would compare unequal to everything.
+        """
+        if not isinstance(row, Mapping):
+            raise ValueError(f"{row!r:.60} is no record; write an object with the key uid")
+        values: dict[str, Any] = {}
+        for name, value in row.items():
+            if name not in _FIELDS:
+                raise ValueError(unknown("field", name, _FIELDS))
+            wanted, fits, made = _FIELDS[name]
+            if value is None and name != "uid":
+                continue
+            if not fits(value):
+                raise ValueError(f"{name} {value!r:.60}: write {wanted}")
+            values[name] = made(value)
+        if "uid" not in values:
+            raise ValueError("no uid; every record names its sample by it")
         return cls(**values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and (isinstance(value, int) or value.is_integer())
+
+
+def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_window(value: Any) -> bool:
+    return _list_of(_is_number)(value) and len(value) == 3
+
+
+def _windows(value: list[list[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, value))
+
+
+# What a value must be, how that is told, and how it is kept.
+_TEXT = ("a text", _is_text, str)
+_WHOLE = ("a whole number", _is_whole, int)
+_NUMBER = ("a number", _is_number, lambda value: value)
+_NUMBERS = ("a list of numbers", _list_of(_is_number), tuple)
+_FIELDS: Mapping[str, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
+    "uid": ("a text like vlep/val/7", _is_text, str),
+    "status": (" or ".join(STATUSES), STATUSES.__contains__, str),
+    "reason": _TEXT,
+    "answer_idx": _WHOLE,
+    "pred_idx": _WHOLE,
+    "scores": _NUMBERS,
+    "uncertainty": _NUMBER,
+    "pred_text": _TEXT,
+    "pred_value": _NUMBER,
+    "windows": ("a list of [start, end, score]", _list_of(_is_window), _windows),
+    "saliency": _NUMBERS,
+    "embedding_row": _WHOLE,
+    "kept_frames": ("a list of objects", _list_of(lambda value: isinstance(value, dict)), tuple),
+}

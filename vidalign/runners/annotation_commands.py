@@ -26,6 +26,13 @@ def add_commands(commands: Any) -> None:
     one.add_argument("--json", action="store_true", help="print JSON instead of a table")
     _add_settings(one)
     one.add_argument("--allow-missing", action="store_true", help="samples without a prediction count as wrong")
+    one.add_argument(
+        "--judge",
+        nargs="+",
+        metavar=("NAME", "KEY=VALUE"),
+        help="also what a judge says of open-ended answers (`vidalign list judges`); keys: `vidalign explain "
+        "task.judge`, e.g. --judge exact, --judge recorded path=replies.jsonl",
+    )
     one.add_argument("--submission", metavar="FOLDER", help="write the file that the benchmark's server takes as well")
     one.set_defaults(run=_score)
 
@@ -45,6 +52,7 @@ def _score(given: argparse.Namespace) -> None:
     import json
 
     from vidalign.runners.annotations import parse_settings
+    from vidalign.runners.judges import judge_of
     from vidalign.runners.score import score, table
 
     result = score(
@@ -55,6 +63,7 @@ def _score(given: argparse.Namespace) -> None:
         settings=parse_settings(given.options),
         submission=given.submission,
         allow_missing=given.allow_missing,
+        judge=judge_of(given.judge) if given.judge else None,
     )
     print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if given.json else table(result))
 

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vidalign.common.errors import unknown
+from vidalign.config.document import parse_value
+from vidalign.config.keys import fields_of
+from vidalign.config.problems import Problem, raise_all
+from vidalign.config.values import WrongValue, convert
+from vidalign.registry import JUDGES
 from vidalign.scoring.judge_chat import ChatJudge, Messages, Reply, ReplyStore
+from vidalign.scoring.judge_config import JudgeConfig
 from vidalign.scoring.judge_http import HttpChat
 from vidalign.scoring.judge_offline import MatchJudge, RecordedJudge
 from vidalign.scoring.open_ended import contained, exactly
 
 if TYPE_CHECKING:
-    from vidalign.scoring.judge_config import JudgeConfig
+    from vidalign.scoring.judge import Judge
+
+
+def judge_of(words: Sequence[str]) -> Judge:
+    """The judge of `--judge NAME [KEY=VALUE ...]`; the keys and their checks are those of task.judge in a config."""
+    known, values, problems = fields_of(JudgeConfig), {}, []
+    for word in [f"name={words[0]}", *words[1:]]:
+        key, equals, text = word.partition("=")
+        if key not in known:
+            problems.append(Problem("--judge", "", unknown("key", key, known)))
+        elif not equals:
+            problems.append(Problem("--judge", key, f"write {key}=VALUE."))
+        else:
+            try:
+                values[key] = convert(known[key], parse_value(text), text)
+            except (ValueError, WrongValue) as error:
+                problems.append(Problem("--judge", key, str(error), text))
+    raise_all(problems, "--judge")
+    config = JudgeConfig(**values)
+    raise_all([Problem("--judge", *told) for told in [*config.problems(), *config.missing_files()]], "--judge")
+    return JUDGES.load(config.name)(config)
 
 
 def http(config: JudgeConfig) -> ChatJudge:

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vidalign.common.errors import ConfigError, DataError
 from vidalign.common.record import Record
-from vidalign.common.sample import DatasetInfo, Sample
-from vidalign.registry import TASKS, resolve
+from vidalign.common.sample import Sample
 from vidalign.runners.annotations import ReadSplit, dataset_name, read_annotations
+from vidalign.runners.score_metrics import Predictions, metrics_of, one_task
 from vidalign.scoring.official import FORMATS, Format, read_predictions
 from vidalign.scoring.submission import write_submission
 
-Metrics = Callable[[Sequence[Record], Sequence[Sample], DatasetInfo], Mapping[str, Any]]
-# Sample.task -> its metrics, or the name of the registered task that has them.
-_FUNCTIONS = {
-    "mc_qa": "vidalign.scoring.multiple_choice:multiple_choice_metrics",
-    "open_qa": "vidalign.scoring.exact_match:exact_match_metrics",
-    "moment": "vidalign.scoring.moments:moment_metrics",
-}
-_TASKS = {
-    "caption": "captioning",
-    "classification": "classification",
-    "entailment": "classification",
-    "regression": "regression",
-}
-_BY_DATASET = {
-    "mvbench": "vidalign.scoring.mvbench:either_metrics",
-    "tgif_qa/count": "vidalign.scoring.exact_match:count_metrics",
-}
+if TYPE_CHECKING:
+    from vidalign.scoring.judge import Judge
 
 
 @dataclass(frozen=True)
@@ -69,11 +54,12 @@ def score(
     settings: Mapping[str, Any] | None = None,
     submission: Path | str | None = None,
     allow_missing: bool = False,
+    judge: Judge | None = None,
 ) -> Score:
     """Score a file of our records or an official prediction file.
 
     submission: a folder; the file that the benchmark's server takes is written into it. allow_missing: a sample without
-    a prediction counts as failed, and so as wrong; otherwise it is a DataError.
+    a prediction counts as failed, and so as wrong; otherwise it is a DataError. judge: of open-ended answers.
     The split of a folder is the one that the records name, or the one whose ids fit; DataError where none does.
     """
     name, path = dataset_name(dataset), Path(predictions)
@@ -84,9 +70,12 @@ def score(
     for read in read_annotations(annotations, dataset=name, split=wanted, settings=settings):
         samples = read.samples
         try:
+            task = one_task(read)
             records, form = read_predictions(path, samples, dataset=name)
             records = _complete(_renamed(records, samples), samples, allow_missing=allow_missing)
-            found = _scored(name, read, records, form, path=path)
+            found = _scored(name, Predictions(path, form, task, records), read, judge)
+            if submission is None:
+                _require_scored(found, read)
         except DataError as error:
             problems.append((read.found.split, error))
             continue
@@ -131,30 +120,21 @@ def _complete(records: list[Record], samples: Sequence[Sample], *, allow_missing
     return [*records, *(Record(uid=uid, status="failed", reason="no prediction in the file") for uid in missing)]
 
 
-def _scored(name: str, read: ReadSplit, records: list[Record], form: str, *, path: Path) -> Score:
-    info = read.builder.info
-    variant = "/".join([name, *read.found.settings.values()])
-    classes = info.task == "open_qa" and not any(record.pred_text is not None for record in records)
-    if classes and any(record.pred_idx is not None for record in records):  # answers as classes (LF-VILA)
-        metrics = _metrics("classification", None)(records, read.samples, info)
-        return Score(name, read.found.split, form, info.headline, metrics, None)
-    if info.task == "retrieval":
-        metrics = _retrieval(records, read.samples, path)
-    else:
-        metrics = _metrics(info.task, _BY_DATASET.get(variant))(records, read.samples, info)
+def _scored(name: str, given: Predictions, read: ReadSplit, judge: Judge | None) -> Score:
+    metrics, headline = metrics_of(given, read.samples, read.builder.info, judge)
     numbers = FORMATS.get(name, Format()).numbers
     labelled = metrics.get("scored", len(read.samples))
-    official = numbers(records, read.samples) if numbers is not None and labelled else None
-    headline = "mse" if variant == "tgif_qa/count" else info.headline
-    return Score(name, read.found.split, form, headline, metrics, official)
+    official = numbers(given.records, read.samples) if numbers and labelled and not given.in_classes else None
+    return Score(name, read.found.split, given.form, headline, metrics, official)
 
 
-def _retrieval(records: Sequence[Record], samples: Sequence[Sample], path: Path) -> Mapping[str, Any]:
-    """From the embeddings that the evaluation left beside its records."""
-    from vidalign.scoring.embeddings import read_embeddings
-    from vidalign.scoring.retrieval import retrieval_metrics
-
-    return retrieval_metrics(read_embeddings(path.with_suffix(".embeddings.npz"), samples), records, samples)
+def _require_scored(found: Score, read: ReadSplit) -> None:
+    if found.metrics.get("scored") == 0:
+        server = " or write the file for the benchmark's server: --submission FOLDER"
+        raise DataError(
+            f"{read.found.path}: none of the {len(read.samples)} samples has a known answer, so nothing can be scored; "
+            f"give annotations with answers{server if read.builder.info.submission else ''}"
+        )
 
 
 def _submit(read: ReadSplit, records: Sequence[Record], folder: Path) -> None:
@@ -162,16 +142,6 @@ def _submit(read: ReadSplit, records: Sequence[Record], folder: Path) -> None:
     if rule is None:
         raise ConfigError(f"{read.builder.info.name} has no server that takes predictions")
     write_submission(rule, records, read.samples, folder=folder, split=read.found.split)
-
-
-def _metrics(task: str, path: str | None) -> Metrics:
-    path = path or _FUNCTIONS.get(task)
-    if path is not None:
-        return resolve(path)
-    name = _TASKS.get(task)
-    if name is None or name not in TASKS:
-        raise ConfigError(f"predictions of task {task!r} cannot be scored without a model")
-    return TASKS.load(name)(TASKS.config(name)()).metrics
 
 
 def _split_of_records(path: Path) -> str | None:

@@ -5,13 +5,13 @@ Specification benchmarks, section 10. No judge, no normalisation: the text must 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.scoring.intervals import bootstrap_mean, wilson
 from vidalign.scoring.match import exactly_one_each
-from vidalign.scoring.multiple_choice import Tally, group_tallies
+from vidalign.scoring.multiple_choice import Tally, group_tallies, shares_by_part
 
 
 def exact_tallies(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, Tally]:
@@ -30,17 +30,20 @@ def exact_tallies(records: Sequence[Record], samples: Sequence[Sample]) -> dict[
 
 
 def exact_match_metrics(
-    records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo
+    records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo, *, taken: Collection[str] = ()
 ) -> dict[str, float | int]:
-    """accuracy with its 95 % interval, accuracy_<type>, accuracy_<group>, samples, scored, failed; fractions."""
+    """accuracy with its 95 % interval, accuracy_<type>, accuracy_<group>, samples, scored, failed; fractions.
+
+    taken: names of metrics that will stand beside these, which no type's may have.
+    """
     types = exact_tallies(records, samples)
     total = Tally(sum(t.correct for t in types.values()), sum(t.total for t in types.values()))
     metrics: dict[str, float | int] = {}
     if total.total:
         low, high = wilson(total.correct, total.total)
         metrics |= {"accuracy": total.share, "accuracy_low": low, "accuracy_high": high}
-    metrics |= {f"accuracy_{name}": types[name].share for name in sorted(types) if name}
-    metrics |= {f"accuracy_{name}": tally.share for name, tally in group_tallies(types, info.groups).items()}
+    named = {name: tally for name, tally in types.items() if name}
+    metrics |= shares_by_part("accuracy", named, group_tallies(types, info.groups), taken=taken)
     failed = sum(record.status != "ok" for record in records)
     return metrics | {"samples": len(samples), "scored": total.total, "failed": failed}
 

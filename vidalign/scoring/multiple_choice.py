@@ -7,13 +7,14 @@ percentages. A failed record counts as wrong; a sample without a known answer is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.scoring.intervals import macro, wilson
 from vidalign.scoring.match import exactly_one_each
+from vidalign.scoring.part_names import by_part
 
 
 @dataclass
@@ -39,9 +40,10 @@ def multiple_choice_metrics(
 ) -> dict[str, float | int]:
     """Metrics of one split; exactly one record per sample, in any order, or DataError.
 
-    Keys: accuracy (micro), accuracy_low, accuracy_high (95 %), accuracy_<type>, accuracy_<group>, accuracy_macro with
-    its _low and _high (only with types), samples, scored, failed; kept_<type>, kept_<group> where samples have windows:
-    the share of which a kept frame lies in one of them.
+    Keys: accuracy (micro), accuracy_low, accuracy_high (95 %), accuracy_<type>, accuracy_<group> (part_names.py tells
+    what those with a reserved name are called), accuracy_macro with its _low and _high (only with types), samples,
+    scored, failed; kept_<type>, kept_<group> where samples have windows: the share of which a kept frame lies in one of
+    them.
     """
     by_uid = exactly_one_each(records, samples)
     overall, types, kept = Tally(), defaultdict(Tally), defaultdict(Tally)
@@ -62,14 +64,12 @@ def multiple_choice_metrics(
         metrics |= {"accuracy": overall.share, "accuracy_low": low, "accuracy_high": high}
     if types:
         grouped = group_tallies(types, info.groups)
-        metrics |= {f"accuracy_{name}": types[name].share for name in sorted(types)}
-        metrics |= {f"accuracy_{name}": tally.share for name, tally in grouped.items()}
+        metrics |= shares_by_part("accuracy", types, grouped)
         parts = list((grouped or types).values())
         low, high = macro([(tally.correct, tally.total) for tally in parts])
         metrics |= {"accuracy_macro": sum(tally.share for tally in parts) / len(parts)}
         metrics |= {"accuracy_macro_low": low, "accuracy_macro_high": high}
-    for found in (kept, group_tallies(kept, info.groups)):
-        metrics |= {f"kept_{name}": tally.share for name, tally in sorted(found.items())}
+    metrics |= shares_by_part("kept", kept, dict(sorted(group_tallies(kept, info.groups).items())))
     failed = sum(record.status != "ok" for record in by_uid.values())
     return metrics | {"samples": len(samples), "scored": overall.total, "failed": failed}
 
@@ -77,6 +77,15 @@ def multiple_choice_metrics(
 def _kept_a_window(record: Record, sample: Sample) -> bool:
     seconds = [frame["seconds"] for frame in record.kept_frames or ()]
     return any(start <= at <= end for at in seconds for start, end in sample.windows)
+
+
+def shares_by_part(
+    metric: str, types: Mapping[str, Tally], groups: Mapping[str, Tally], *, taken: Collection[str] = ()
+) -> dict[str, float]:
+    """Shares of the types in alphabetical order, then of the groups, named by part_names.py."""
+    shares = by_part(metric, {name: types[name].share for name in sorted(types)}, kind="type", taken=taken)
+    of_groups = {name: tally.share for name, tally in groups.items()}
+    return shares | by_part(metric, of_groups, kind="group", taken={*taken, *shares})
 
 
 def group_tallies(types: Mapping[str, Tally], groups: Mapping[str, Sequence[str]]) -> dict[str, Tally]:

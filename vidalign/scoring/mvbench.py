@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.scoring.intervals import wilson
 from vidalign.scoring.match import exactly_one_each
 from vidalign.scoring.multiple_choice import Tally, multiple_choice_metrics
+from vidalign.scoring.part_names import by_part
 
 _LETTER = re.compile(r"\s*\(?([A-Za-z])(?![A-Za-z'])[).:]?")
 
@@ -65,7 +66,8 @@ def mvbench_metrics(records: Sequence[Record], samples: Sequence[Sample], info: 
             tallies.setdefault(sample.qtype or "", Tally()).add(usable and right)
     metrics: dict[str, float | int] = {}
     if scored:
-        metrics |= _shares("accuracy", loose) | _shares("accuracy_strict", strict)
+        by_name = _shares("accuracy_strict", strict)
+        metrics |= _shares("accuracy", loose, taken=by_name) | by_name
     failed = sum(record.status != "ok" for record in by_uid.values())
     return metrics | {"samples": len(samples), "scored": len(scored), "unclear": unclear, "failed": failed}
 
@@ -76,12 +78,13 @@ def either_metrics(records: Sequence[Record], samples: Sequence[Sample], info: D
     return (mvbench_metrics if said else multiple_choice_metrics)(records, samples, info)
 
 
-def _shares(name: str, tallies: dict[str, Tally]) -> dict[str, float | int]:
+def _shares(name: str, tallies: dict[str, Tally], *, taken: Collection[str] = ()) -> dict[str, float | int]:
     correct, total = sum(one.correct for one in tallies.values()), sum(one.total for one in tallies.values())
     low, high = wilson(correct, total)
     shares: dict[str, float | int] = {name: correct / total, f"{name}_low": low, f"{name}_high": high}
     shares[f"{name}_macro"] = sum(one.share for one in tallies.values()) / len(tallies)
-    return shares | {f"{name}_{task}": tallies[task].share for task in sorted(tallies) if task}
+    tasks = {task: tallies[task].share for task in sorted(tallies) if task}
+    return shares | by_part(name, tasks, kind="type", taken=taken)
 
 
 def _plain(text: str) -> str:

@@ -19,6 +19,7 @@ from vidalign.common.io import first_repeated
 from vidalign.common.record import Record
 from vidalign.common.sample import Sample
 from vidalign.scoring import activitynet_qa, moments, multiple_choice_official, wups
+from vidalign.scoring.record_checks import check_records
 
 Natives = Mapping[str, Sample]
 Reader = Callable[[Any, Natives], Iterator[tuple[str, Record]]]
@@ -35,12 +36,15 @@ class Format:
 def read_predictions(path: Path, samples: Sequence[Sample], *, dataset: str) -> tuple[list[Record], str]:
     """The Records of a predictions file and the name of its form: "records" (ours) or "official".
 
-    Raises DataError for a file that is neither, for an unknown id, for an answer that is no option, and where the file
-    holds other true answers than the samples.
+    Raises DataError for a file that is neither, for an unknown id, for an answer that is no option, for a record
+    without what its task is scored by, and where the file holds other true answers than the samples.
     """
-    content = parse(path)
+    content, lines = parse(path)
     if _is_records(content):
-        return [_record(path, place, row) for place, row in enumerate(content, start=1)], "records"
+        places = [f"{path}:{line}" for line in lines] or [f"{path}, record {n + 1}" for n in range(len(content))]
+        records = [_record(place, row) for place, row in zip(places, content, strict=True)]
+        check_records(records, places, samples, dataset=dataset)
+        return records, "records"
     form = FORMATS.get(dataset, Format())
     if form.read is None:
         raise DataError(f"{path}: not a file of prediction records, and no official format of {dataset} is known")
@@ -62,28 +66,29 @@ def native_id(sample: Sample) -> str:
     return sample.uid.split("/", 2)[2]
 
 
-def parse(path: Path) -> Any:
-    """JSON, JSON Lines (as a list) or csv (as a list of rows), told from the content."""
+def parse(path: Path) -> tuple[Any, list[int]]:
+    """JSON, JSON Lines (as a list) or csv (as a list of rows), told from the content; of JSON Lines their numbers."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as predictions: {error}") from error
     if path.suffix == ".csv":
-        return list(csv.DictReader(text.splitlines()))
+        return list(csv.DictReader(text.splitlines())), []
     try:
         content = json.loads(text, object_pairs_hook=partial(_once, path))
-        return [content] if isinstance(content, dict) and "uid" in content else content  # a file of one record
+        return [content] if isinstance(content, dict) and "uid" in content else content, []  # a file of one record
     except json.JSONDecodeError:
         pass
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in lines:
         try:
-            rows += [json.loads(line)] if line.strip() else []
+            rows.append(json.loads(line))
         except json.JSONDecodeError as error:
             raise DataError(f"{path}:{number}: neither JSON nor a line of JSON: {error}") from error
     if not rows:
         raise DataError(f"{path}: no predictions in it")
-    return rows
+    return rows, [number for number, _ in lines]
 
 
 def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -97,13 +102,11 @@ def _is_records(content: Any) -> bool:
     return isinstance(content, list) and all(isinstance(row, dict) and "uid" in row for row in content)
 
 
-def _record(path: Path, place: int, row: Mapping[str, Any]) -> Record:
-    if not isinstance(row["uid"], str):
-        raise DataError(f"{path}, record {place}: uid {row['uid']!r} is no text like vlep/val/7")
+def _record(place: str, row: Mapping[str, Any]) -> Record:
     try:
-        return Record.from_json(json.dumps(row))
-    except TypeError as error:
-        raise DataError(f"{path}, record {place}: {error}") from error
+        return Record.from_dict(row)
+    except ValueError as error:
+        raise DataError(f"{place}: {error}") from error
 
 
 def _made(natives: Natives, native: object, **values: Any) -> tuple[str, Record]:

@@ -14,7 +14,7 @@ from vidalign.common.record import Record
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.scoring.intervals import wilson
 from vidalign.scoring.match import exactly_one_each
-from vidalign.scoring.multiple_choice import Tally, group_tallies
+from vidalign.scoring.multiple_choice import Tally, group_tallies, shares_by_part
 
 _ARTICLES = frozenset(("a", "an", "the"))
 _MARKS = re.compile(r"[^\w\s'-]|(?<!\w)['-]|['-](?!\w)|_")
@@ -81,5 +81,4 @@ def _shares(name: str, verdicts: Sequence[tuple[Sample, bool]], info: DatasetInf
             types[sample.qtype].add(right)
     low, high = wilson(overall.correct, overall.total)
     shares: dict[str, float | int] = {name: overall.share, f"{name}_low": low, f"{name}_high": high}
-    shares |= {f"{name}_{kind}": types[kind].share for kind in sorted(types)}
-    return shares | {f"{name}_{group}": tally.share for group, tally in group_tallies(types, info.groups).items()}
+    return shares | shares_by_part(name, types, group_tallies(types, info.groups))
