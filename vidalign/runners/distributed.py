@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from vidalign.common import dist
@@ -143,22 +142,14 @@ def from_main(work: Callable[[], Any]) -> Any:
     """
     if dist.world_size() == 1:
         return work()
-    outcome: Future[Any] = Future()
-    if dist.is_main():
-        Thread(target=_fulfil, args=(outcome, work), daemon=True).start()
-    done = False
-    while not done:
-        if dist.is_main():
-            wait([outcome], timeout=MEETING_SECONDS)
-        done = gather_objects(outcome.done())[0]
-    return gather_objects(outcome.result() if dist.is_main() else None)[0]
-
-
-def _fulfil(outcome: Future[Any], work: Callable[[], Any]) -> None:
-    try:
-        outcome.set_result(work())
-    except BaseException as error:
-        outcome.set_exception(error)
+    with ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(work) if dist.is_main() else None
+        done = False
+        while not done:
+            if outcome is not None:
+                wait([outcome], timeout=MEETING_SECONDS)
+            done = gather_objects(outcome is not None and outcome.done())[0]
+        return gather_objects(outcome.result() if outcome is not None else None)[0]
 
 
 class Agreement:
