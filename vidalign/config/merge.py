@@ -109,7 +109,7 @@ def _bases(document: Document, tree: Tree) -> list[Path]:
         text = "`base` names files. Write base: other.yaml or base: [first.yaml, second.yaml]."
         tree.problems.append(Problem(document.places["base"], "base", text, value))
         return []
-    return [Path(os.path.normpath(document.path.parent / name)) for name in names]
+    return [Path(os.path.normpath(document.path.parent / os.path.expanduser(name))) for name in names]
 
 
 def _add_plugins(tree: Tree, value: Any, document: Document) -> None:
@@ -120,6 +120,7 @@ def _add_plugins(tree: Tree, value: Any, document: Document) -> None:
         text = "`plugins` names modules. Write plugins: [my_module] or plugins: [path/to/file.py]."
         tree.problems.append(Problem(place, "plugins", text, value))
         return
+    names = [os.path.expanduser(name) for name in names]
     beside = [document.path.parent / name for name in names]
     found = [os.path.normpath(near) if near.is_file() else name for near, name in zip(beside, names, strict=True)]
     tree.values.setdefault("plugins", []).extend(found)
