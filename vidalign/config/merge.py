@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,14 @@ def gather(path: Path, overrides: list[str]) -> Tree:
     """Read `path` with everything it is based on, then apply `overrides` ("a.b=c")."""
     tree = Tree(path)
     _add_file(tree, path, asked_by="--cfg-path", key="", parents=())
+    for override in overrides:
+        _override(tree, override)
+    return tree
+
+
+def of_options(overrides: Sequence[str]) -> Tree:
+    """A tree of nothing but command-line options: the keys of one block ("subtitles=true")."""
+    tree = Tree(Path(COMMAND_LINE), places={"": COMMAND_LINE})
     for override in overrides:
         _override(tree, override)
     return tree
