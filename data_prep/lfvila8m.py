@@ -14,10 +14,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from vidalign.cli import guarded
+from vidalign.common.errors import DataError
 from vidalign.common.io import atomic_write, json_line
+from vidalign.data.sets.rows import told_as_data_error
 
 SHORTEST = 4
 Clip = dict[str, str]
@@ -29,6 +33,16 @@ def clock(text: str) -> float:
     return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
 
 
+def seconds_of(clip: Mapping[str, Any]) -> tuple[float, float]:
+    """Start and end of a clip of the metadata."""
+    try:
+        start, end = map(clock, clip["span"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        text = f"span {clip.get('span')!r} is no pair of hh:mm:ss.mmm; correct the metadata"
+        raise DataError(f"clip {clip['clip_id']}: {text}") from error
+    return start, end
+
+
 def runs(ids: Sequence[str], known: Mapping[str, Mapping], *, gap_seconds: float) -> Iterator[list[Clip]]:
     """Runs of at least four clips of one line of ids that follow one another within `gap_seconds` and have texts."""
     run: list[Clip] = []
@@ -36,7 +50,7 @@ def runs(ids: Sequence[str], known: Mapping[str, Mapping], *, gap_seconds: float
     for name in [*ids, None]:
         clip = known.get(name) if name is not None else None
         text = clip.get("text", "").strip() if clip else ""
-        start = clock(clip["span"][0]) if clip else None
+        start, stop = seconds_of(clip) if clip else (None, None)
         joined = bool(text) and (not run or abs(start - end) <= gap_seconds)
         if not joined:
             if len(run) >= SHORTEST:
@@ -44,7 +58,7 @@ def runs(ids: Sequence[str], known: Mapping[str, Mapping], *, gap_seconds: float
             run = []
         if text:
             run.append({"clip_id": name, "text": text})
-            end = clock(clip["span"][1])
+            end = stop
 
 
 def lost(ids: Sequence[str], known: Mapping[str, Mapping], found: Sequence[Sequence[Clip]]) -> Counter[str]:
@@ -61,16 +75,38 @@ def lost(ids: Sequence[str], known: Mapping[str, Mapping], found: Sequence[Seque
     return reasons
 
 
+def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """(number, value) of every line of a JSON Lines file but empty ones. DataError for one that is not JSON."""
+    with told_as_data_error(path), open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                if line.strip():
+                    yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}:{number}: not a line of JSON: {error}") from error
+
+
 def read_metadata(paths: Iterable[Path]) -> dict[str, Mapping]:
     """clip id -> its entry."""
     known = {}
     for path in paths:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            known |= {clip["clip_id"]: clip for clip in json.loads(line)["clip"]}
+        for number, row in read_lines(path):
+            try:
+                known |= {clip["clip_id"]: clip for clip in row["clip"]}
+            except (KeyError, TypeError) as error:
+                raise DataError(f"{path}:{number}: not a row of HD-VILA's metadata ({error!r})") from error
     return known
 
 
-def main(arguments: list[str] | None = None) -> int:
+def read_ids(path: Path) -> Iterator[list[str]]:
+    """The clip ids of every line."""
+    for number, ids in read_lines(path):
+        if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+            raise DataError(f"{path}:{number}: a list of clip ids expected")
+        yield ids
+
+
+def main(arguments: list[str] | None = None) -> None:
     """Entry point; prints how many runs were made."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ids", type=Path, required=True, help="a JSON list of clip ids per line")
@@ -84,17 +120,18 @@ def main(arguments: list[str] | None = None) -> int:
     count = lines = kept = 0
     reasons: Counter[str] = Counter()
     with atomic_write(options.output) as file:
-        for line in options.ids.read_text(encoding="utf-8").splitlines():
+        for ids in read_ids(options.ids):
             lines += 1
-            ids = json.loads(line)
             found = list(runs(ids, known, gap_seconds=options.gap_seconds))
             file.writelines(json_line(run) + "\n" for run in found)
             count, kept = count + len(found), kept + sum(map(len, found))
             reasons += lost(ids, known, found)
+        if not count:
+            why = ", ".join(f"{number} clips {reason}" for reason, number in sorted(reasons.items())) or "it is empty"
+            raise DataError(f"{options.ids}: no run of {SHORTEST} clips in it: {why}; give the metadata of these clips")
     print(f"{count} runs of {kept} clips from {lines} lines of ids -> {options.output}")
     print("".join(f"  left out: {number} clips {reason}\n" for reason, number in sorted(reasons.items())), end="")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

@@ -22,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package of this checkout, installed or not
 
 from vidalign.cli import guarded
+from vidalign.common.errors import DataError, UserError
 from vidalign.common.io import atomic_write
 from vidalign.data.sets.lfvila8m import jsonl_records
 
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder and beginning of the shards' names")
     parser.add_argument("--records-per-shard", type=int, default=1000, help="(default 1000)")
     given = parser.parse_args(arguments)
+    if given.records_per_shard < 1:
+        raise UserError(f"--records-per-shard {given.records_per_shard}: at least 1")
     given.output.parent.mkdir(parents=True, exist_ok=True)
     block: list[tuple[int, Any]] = []
     shards = packed = lost = 0
@@ -46,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if len(block) == given.records_per_shard:
             shards, packed, block = shards + pack(given.output, shards, block), packed + len(block), []
     shards, packed = shards + (pack(given.output, shards, block) if block else 0), packed + len(block)
+    if not packed:
+        raise DataError(
+            f"{given.videos}: every clip is there for none of the {lost} records; give the folder of the clips"
+        )
     print(f"{packed} records in {shards} shards, {lost} left out for a missing clip -> {given.output}-*.tar")
 
 

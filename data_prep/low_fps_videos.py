@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package of t
 
 from vidalign.cli import guarded
 from vidalign.common.errors import DataError
+from vidalign.data.sets.rows import told_as_data_error
 from vidalign.media.load import VIDEO_SUFFIXES
 from vidalign.media.reencode import Job, reencode_all
 
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{done.written} written, {done.found} found, {len(done.failed)} cannot be used -> {given.output}")
     for target, reason in done.failed:
         print(f"  {target.relative_to(given.output)}: {reason}")
+    if not done.written + done.found:
+        raise DataError(f"{given.raw}: nothing could be made of what is asked for; the reasons stand above")
 
 
 def whole(raw: Path, output: Path) -> Iterator[Job]:
@@ -57,8 +60,7 @@ def whole(raw: Path, output: Path) -> Iterator[Job]:
 
 def clips(raw: Path, output: Path, metadata: Sequence[Path]) -> Iterator[Job]:
     """Every clip of the metadata."""
-    lines = ((file, *line) for file in metadata for line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1))
-    for file, number, line in lines:
+    for file, number, line in _lines(metadata):
         try:
             row = json.loads(line)
             source, folder = raw / f"{row['video_id']}.mp4", output / row["video_id"]
@@ -66,6 +68,13 @@ def clips(raw: Path, output: Path, metadata: Sequence[Path]) -> Iterator[Job]:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{file}:{number}: not a row of HD-VILA's metadata ({error})") from error
         yield from (Job(source, folder / name, span) for name, span in spans.items())
+
+
+def _lines(files: Sequence[Path]) -> Iterator[tuple[Path, int, str]]:
+    for path in files:
+        with told_as_data_error(path):
+            lines = path.read_text(encoding="utf-8").splitlines()
+        yield from ((path, number, line) for number, line in enumerate(lines, start=1))
 
 
 def seconds(clock: str) -> float:

@@ -8,18 +8,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the package of this checkout, installed or not
 
+from vidalign.cli import guarded
+from vidalign.common.errors import DataError
 from vidalign.media.video_gif import convert_folder
 from vidalign.runners.prepare import main
 
 
-def convert(folder: str) -> int:
-    """Convert and tell; 1 when a file failed."""
+def convert(folder: str) -> None:
+    """Convert and tell; DataError when a file failed or there is none."""
     made, failed = convert_folder(Path(folder))
     print(f"converted {made}, failed {len(failed)}")
-    print("".join(f"  {name}: {reason}\n" for name, reason in failed.items()), end="")
-    return 1 if failed else 0
+    if failed:
+        reasons = "".join(f"\n  {reason}" for reason in failed.values())
+        raise DataError(f"{folder}: {len(failed)} files are no readable GIF; get them again or remove them{reasons}")
 
 
 if __name__ == "__main__":
     wanted = len(sys.argv) == 3 and sys.argv[1] == "--convert"
-    sys.exit(convert(sys.argv[2]) if wanted else main("tgif_qa"))
+    sys.exit(guarded(lambda: convert(sys.argv[2])) if wanted else main("tgif_qa"))

@@ -86,3 +86,11 @@ def test_scripts_are_valid_bash(script):
     assert subprocess.run(["bash", "-n", script], cwd=ROOT, capture_output=True).returncode == 0
     executable = os.access(ROOT / script, os.X_OK)
     assert executable == (script != "run_scripts/environment.sh")
+
+
+def test_the_loop_of_the_readme_names_one_script_at_a_time():
+    """A list in braces would run the first script with the others as its options."""
+    [loop] = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("for system in")]
+    recorder = 'bash() { [ $# = 1 ] && [ -f "$1" ] && echo "$1"; }\n'
+    done = subprocess.run(["bash", "-ec", recorder + loop], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 4

@@ -1,6 +1,7 @@
 """Every kind of config mistake gives one line with file, line, key, nearest name and remedy; all come together."""
 
 import contextlib
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidalign.common.errors import ConfigError
+from vidalign.config.explain import _all_keys
+from vidalign.config.keys import options_of
 from vidalign.config.load import check_files, load, values_with_sources
 
 GOOD = """\
@@ -183,6 +186,43 @@ def test_mistakes_on_the_command_line_name_it(option, subject, says, tmp_path):
     told = message(write(tmp_path, GOOD), option)
     assert f"  --options: {subject}: " in told and told.startswith("1 mistake"), told
     assert all(part in told for part in says), told
+
+
+@pytest.mark.parametrize("text", ["2024-01-01", "2024-13-45", "2024-01-01 10:00:00"])
+def test_a_date_is_text(text, tmp_path):
+    assert load(write(tmp_path, GOOD), [f"run.output_dir={text}"]).run.output_dir == text
+    inside = GOOD.replace(RUN, f"{RUN}  output_dir: {text}\n")
+    assert load(write(tmp_path, inside)).run.output_dir == text
+
+
+def test_a_leading_tilde_of_a_path_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = ["run.output_dir=~/out", "paths.data_root=~/data", "datasets.star.root=${paths.data_root}/star"]
+    experiment = load(write(tmp_path, GOOD), [*options, "run.best_metric=~/x", "paths.cache=a/~/b"])
+    assert (
+        experiment.run.output_dir == f"{tmp_path}/out" and experiment.datasets["star"].root == f"{tmp_path}/data/star"
+    )
+    assert (experiment.run.best_metric, experiment.paths.cache) == ("~/x", "a/~/b")
+    assert load(write(tmp_path, GOOD), ["run.output_dir=~nobody_of_this_name/out"]).run.output_dir[0] == "~"
+    write(tmp_path, GOOD.replace("ROOT", "~/star"))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/d.yaml").write_text("base: ~/c.yaml\n")
+    assert load(tmp_path / "sub/d.yaml").datasets["star"].root == f"{tmp_path}/star"
+
+
+def test_every_file_and_folder_is_declared_a_path():
+    """By its help line or its default: what such a key names may begin with ~."""
+    named = re.compile(r"\b(file|folder|path)s? |\.(txt|jar|pth|model|json)\b|\bfolder\b")
+    unlike = {"model.llm.format", "model.legacy_tokens", "model.weights.format"}
+    forgotten = [
+        key.name
+        for key, _ in _all_keys()
+        if str in options_of(key.hint)
+        and not key.limits.get("path")
+        and named.search(f"{key.help} {key.default}")
+        and key.name not in unlike
+    ]
+    assert not forgotten, forgotten
 
 
 def test_a_missing_config_names_its_neighbour(tmp_path):

@@ -11,6 +11,7 @@ from test_sets_open_qa import put, read
 
 from vidalign.common.errors import DataError
 from vidalign.data.sets.own_data import FIELDS
+from vidalign.registry import DATASETS
 from vidalign.runners.annotations import read_annotations
 
 
@@ -179,6 +180,13 @@ def test_own_data(tmp_path: Path) -> None:
         ({"video": None}, "'video'"),
         ({"start": 3, "end": 1}, "ends"),
         ({"uid": "x"}, "not a sample"),
+        ({"options": ["x"]}, "'options': two or more texts"),
+        ({"options": []}, "'options': two or more texts"),
+        ({"answer_idx": 1}, "'answer': answer_idx 1 is the option 'y'"),
+        ({"task": "retrieval", "texts": []}, "'texts': at least one sentence"),
+        ({"task": "classification", "label": 2.7}, "'label': the number of a class expected"),
+        ({"task": "classification", "label": -3}, "'label': the number of a class expected"),
+        ({"task": "entailment", "label": 7}, "'label': 1 .* or 0 "),
     ],
 )
 def test_own_data_mistakes_are_named(change: dict, words: str, tmp_path: Path) -> None:
@@ -187,6 +195,26 @@ def test_own_data_mistakes_are_named(change: dict, words: str, tmp_path: Path) -
     with pytest.raises(DataError, match=words) as caught:
         read(tmp_path, "own_data")
     assert "line 2" in str(caught.value) or "val.jsonl" in str(caught.value)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression", "entailment"])
+def test_own_data_labels_may_be_hidden_where_nothing_is_trained(task: str, tmp_path: Path) -> None:
+    rows = [{"id": str(i), "video": "a", "question": "q", "label": label} for i, label in enumerate((1, None))]
+    for split in ("train", "test", "part"):
+        put(tmp_path, f"{split}.jsonl", "\n".join(map(json.dumps, rows)))
+    builder = DATASETS.load("own_data")
+    config = DATASETS.config("own_data")(root=str(tmp_path), task=task, train="part")
+    assert [sample.label for sample in builder(config).samples("test")] == [1.0, None]
+    for split in ("train", "part"):
+        with pytest.raises(DataError, match=f"line 2, field 'label': {task}: needed for training"):
+            builder(config).samples(split)
+
+
+def test_own_data_checks_unified_lines_too(tmp_path: Path) -> None:
+    row = {"uid": "u", "dataset": "own_data", "split": "val", "task": "classification", "label": 1}
+    put(tmp_path, "val.jsonl", json.dumps(row) + "\n" + json.dumps(row | {"uid": "v", "label": 1.5}))
+    with pytest.raises(DataError, match="line 2, field 'label'"):
+        read(tmp_path, "own_data")
 
 
 def test_the_template_is_valid(repository: Path) -> None:

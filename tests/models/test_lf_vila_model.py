@@ -1,14 +1,17 @@
 """LF-VILA: sizes of the published models, fast against exact, weights, a tiny run from videos to metrics."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from video_files import make_video
 
-from vidalign.common.errors import CheckpointError, ConfigError
+from vidalign.common.errors import CheckpointError, ConfigError, DataError
+from vidalign.common.sample import Sample
 from vidalign.config.load import load
 from vidalign.models.lf_vila.base import Architecture
 from vidalign.models.lf_vila.config import (
@@ -24,6 +27,7 @@ from vidalign.models.lf_vila.heads import LFVilaAnswers, LFVilaMultipleChoice, L
 from vidalign.models.lf_vila.htwa import HTWASizes, VideoEncoder
 from vidalign.models.lf_vila.keys import load_pretrained
 from vidalign.models.lf_vila.pretrain import LFVilaPretrain, mismatch_half
+from vidalign.models.lf_vila.processor import AnswersContent, ChoiceContent, VideoContent
 from vidalign.models.lf_vila.retrieval import LFVilaRetrieval
 from vidalign.models.lf_vila.sizes import SIZES
 from vidalign.runners.run import Runner
@@ -146,6 +150,45 @@ def test_frames_that_do_not_fit_the_patch_are_told():
 
 def test_neighbours_are_merged_by_their_characters():
     assert merge_neighbours(["aaaa", "b", "c", "dddd"], 3) == ["aaaa", "b c", "dddd"]
+
+
+def contents(*, train):
+    """task -> (what makes its targets, the field that holds the truth)."""
+    tokens = torch.zeros(1, 4, dtype=torch.long), torch.ones(1, 4, dtype=torch.long)
+    rules = SimpleNamespace(question=lambda *_: tokens, options=lambda *_: tokens)
+    return {
+        "classification": (VideoContent(regression=False, num_classes=3, train=train), "label"),
+        "regression": (VideoContent(regression=True, num_classes=1, train=train), "label"),
+        "entailment": (AnswersContent(rules, None, num_answers=3, train=train), "label"),
+        "open_qa": (AnswersContent(rules, ("a", "b"), num_answers=2, train=train), "answer"),
+        "mc_qa": (ChoiceContent(rules, num_frames=4, train=train), "answer_idx"),
+    }
+
+
+@pytest.mark.parametrize("task", contents(train=True))
+def test_a_row_without_its_truth_is_evaluated_and_never_trained_on(task):
+    sample = Sample(uid="own/x/1", dataset="own", split="x", task=task, question="q", options=("a", "b"))
+    content, field = contents(train=True)[task]
+    with pytest.raises(DataError, match=f"own/x/1: no {field}, so it cannot be trained on; give its `{field}`, or"):
+        content(sample, 0, 1.0)
+    item = contents(train=False)[task][0](sample, 0, 1.0)
+    assert np.isnan(item["target"]) if task == "regression" else item["label"] == -1
+    known = replace(sample, **{field: "b" if field == "answer" else 1})
+    item = content(known, 0, 1.0)
+    assert item["target" if task == "regression" else "label"] == 1
+
+
+def test_targets_that_the_model_has_no_place_for_are_told():
+    row = Sample(uid="own/x/1", dataset="own", split="x", task="entailment", question="q", label=7.0)
+    for task, key in (("classification", "num_classes"), ("entailment", "num_answers")):
+        with pytest.raises(DataError, match=f"own/x/1: class 7, but model.{key} is 3; raise it"):
+            contents(train=True)[task][0](row, 0, 1.0)
+    with pytest.raises(DataError, match="own/x/1: no label"):
+        contents(train=True)["classification"][0](replace(row, label=-1.0), 0, 1.0)
+    # LF-VILA's own file of ActivityNet-QA: -1 is an answer outside the vocabulary, which the loss leaves out.
+    assert contents(train=True)["entailment"][0](replace(row, label=-1.0), 0, 1.0)["label"] == -1
+    with pytest.raises(DataError, match="own/x/1: no options"):
+        contents(train=False)["mc_qa"][0](row, 0, 1.0)
 
 
 def test_a_tiny_run_from_videos_to_metrics(tmp_path):

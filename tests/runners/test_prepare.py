@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from vidalign.cli import main
+from vidalign.common.errors import DataError
 from vidalign.common.sample import read_samples
 from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.media.video_gif import convert_folder
@@ -87,5 +89,64 @@ def test_gifs_become_mp4(tmp_path: Path, repository: Path) -> None:
 
     with open_video(tmp_path / "g.mp4", decoder="decord") as video:
         assert video.num_frames == 3 and video.frames([0]).shape == (1, 20, 34, 3)
-    done = subprocess.run([sys.executable, "data_prep/tgif_qa.py", "--convert", str(tmp_path)], cwd=repository)
-    assert done.returncode == 1
+    command = [sys.executable, "data_prep/tgif_qa.py", "--convert"]
+    done = subprocess.run([*command, str(tmp_path)], cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 2 and "1 files are no readable GIF" in done.stderr and "broken.gif" in done.stderr
+    (tmp_path / "empty").mkdir()
+    for folder, says in (
+        ("gon", "gon does not exist"),
+        ("empty", r"no \*.gif in it"),
+        ("g.gif", "is a file, a folder"),
+    ):
+        with pytest.raises(DataError, match=says):
+            convert_folder(tmp_path / folder)
+
+
+def told_by(script: str, arguments: list[str], repository: Path, capsys: pytest.CaptureFixture) -> str:
+    """What a data_prep script tells a user of his mistake; it ends with 2 and no traceback."""
+    sys_argv, sys.argv = sys.argv, [script, *arguments]
+    try:
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(repository / "data_prep" / script), run_name="__main__")
+    finally:
+        sys.argv = sys_argv
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_mistakes_at_an_answer_vocabulary(tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture) -> None:
+    def told(dataset: str, *more: str) -> str:
+        arguments = ["--dataset", dataset, "--root", str(tmp_path), "--output", str(tmp_path / "a.txt"), *more]
+        return told_by("answer_vocabulary.py", arguments, repository, capsys)
+
+    assert "Did you mean 'activitynet_qa'?" in told("activitynet_qe")
+    assert "tgif_qa: none of Train_frameqa_question.csv" in told("tgif_qa"), "a dataset with settings of its own"
+    assert "--count -5" in told("tgif_qa", "--count", "-5")
+    (tmp_path / "train.jsonl").write_text('{"video": "a", "task": "caption", "answers": ["b"]}')
+    assert "none of its 1 rows has an answer" in told("own_data")
+    assert not (tmp_path / "a.txt").exists()
+
+
+def test_mistakes_at_lfvila8m_and_slow_videos(tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture) -> None:
+    def told(script: str, *arguments: str | Path) -> str:
+        return told_by(script, list(map(str, arguments)), repository, capsys)
+
+    ids, metadata, output = (tmp_path / name for name in ("ids.jsonl", "meta.jsonl", "out"))
+    make = ("lfvila8m.py", "--ids", ids, "--metadata", metadata, "--output", output)
+    assert "meta.jsonl: cannot be read" in told(*make)
+    metadata.write_text('{"video_id": "v"}\n')
+    assert "meta.jsonl:1: not a row of HD-VILA's metadata" in told(*make)
+    metadata.write_text('{"video_id": "v", "clip": [{"clip_id": "c", "span": ["0:0:1"], "text": "x"}]}\n')
+    ids.write_text('{"c": 1}\n')
+    assert "ids.jsonl:1: a list of clip ids expected" in told(*make)
+    ids.write_text('["c"]\n')
+    assert "clip c: span ['0:0:1'] is no pair of hh:mm:ss.mmm" in told(*make)
+    metadata.write_text(metadata.read_text().replace('"0:0:1"', '"0:0:1", "0:0:2"'))
+    assert "no run of 4 clips in it: 1 clips in runs of fewer than 4" in told(*make) and not output.exists()
+    records = tmp_path / "records.jsonl"
+    records.write_text('[{"clip_id": "v.0.mp4", "text": "x"}]\n')
+    pack = ("lfvila8m_shards.py", "--records", records, "--videos", tmp_path / "no", "--output", output)
+    assert "every clip is there for none of the 1 records" in told(*pack)
+    assert "--records-per-shard 0: at least 1" in told(*pack, "--records-per-shard", "0")
+    slow = ("low_fps_videos.py", tmp_path / "raw", output, "--metadata")
+    assert "gone.jsonl: cannot be read" in told(*slow, tmp_path / "gone.jsonl")

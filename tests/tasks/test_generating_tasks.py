@@ -40,6 +40,11 @@ def test_a_benchmark_of_another_kind_is_told():
         require_fitting(experiment, "nextqa", [*captions, Sample(uid="2", dataset="n", split="v", task="mc_qa")])
     experiment.task.name = "open_ended"
     require_fitting(experiment, "c", captions)
+    experiment.task.name = "multiple_choice"
+    with pytest.raises(
+        ConfigError, match=r"multiple_choice scores samples of kind mc_qa, but datasets\.c holds caption"
+    ):
+        require_fitting(experiment, "c", captions)
 
 
 def test_metrics_of_captions():

@@ -15,14 +15,14 @@ from vidalign.common.paths import missing, missing_model
 class LLMConfig:
     """The frozen language model."""
 
-    path: str | None = option(None, "folder with the weights; null only with format random")
+    path: str | None = option(None, "folder with the weights; null only with format random", path=True)
     format: str = option(
         "meta",
         "meta: consolidated.NN.pth + params.json; hf: Hugging Face folder or hub name; random: no weights",
         choices=("meta", "hf", "random"),
     )
     tokenizer: str | None = option(
-        None, "tokenizer.model (SentencePiece or tiktoken); null: beside or above the weights"
+        None, "tokenizer.model (SentencePiece or tiktoken); null: beside or above the weights", path=True
     )
     dtype: str = option("float16", "type of the frozen weights", choices=("float16", "bfloat16", "float32"))
     attention: str = option(
@@ -69,6 +69,7 @@ class AdapterConfig:
     visual_start: str | None = option(
         None,
         "file with start values of visual_proj and temporal_emb; null: random, as published",
+        path=True,
     )
 
     def missing_files(self) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ def option(default: Any, text: str, **limits: Any) -> Any:
     """A dataclass field with a help line.
 
     A class as `default` makes a fresh instance, a list or dict is copied. Limits: `choices`, `low`, `high` (inclusive),
-    `registry` (the kind of a registry whose names are legal).
+    `registry` (the kind of a registry whose names are legal). `path=True`: a file or folder, of which ~ is expanded.
     """
     metadata = {"help": text, **limits}
     if isinstance(default, list | dict):

@@ -10,7 +10,7 @@ from vidalign.common.errors import nearest, unknown
 from vidalign.config.interpolate import resolve
 from vidalign.config.keys import MISSING, Key, defaults, fields_of, plain, similar, walk
 from vidalign.config.merge import Tree
-from vidalign.config.problems import NOT_GIVEN, Problem
+from vidalign.config.problems import NOT_GIVEN, Problem, raise_all
 from vidalign.config.schema import Experiment, PathsConfig, RunConfig
 from vidalign.config.values import WrongValue, convert
 from vidalign.registry import DATASETS, MODELS, TASKS, Registry
@@ -48,6 +48,11 @@ class Checker:
             path=str(self.tree.path),
             sources=dict(self.tree.places),
         )
+
+    def block(self, schema: type) -> Any:
+        """A tree that is one block only: the checked instance of `schema`, None when `problems` holds anything."""
+        self.keys = list(walk(schema))
+        return self._build(schema, _fill(schema, self.tree.values), "")
 
     def add(self, key: str, text: str, value: Any = NOT_GIVEN) -> None:
         """Report a mistake at the place where `key` was written."""
@@ -159,12 +164,13 @@ class Checker:
 
     def _build(self, schema: type, values: dict[str, Any], home: str) -> Any:
         """An instance of `schema`, None when anything in it is wrong."""
-        known = fields_of(schema, f"{home}.")
+        prefix = f"{home}." if home else ""
+        known = fields_of(schema, prefix)
         arguments, before = {}, len(self.problems)
         for name, value in values.items():
             key = known.get(name)
             if key is None:
-                self._unknown(f"{home}.{name}", value, home)
+                self._unknown(f"{prefix}{name}", value, home)
             elif value is not _BROKEN:
                 arguments[name] = self._value(key, value, home)
         if len(self.problems) > before:
@@ -205,7 +211,15 @@ class Checker:
         if any(one == home or one.startswith(f"{home}.") for one in self._missing_below):
             return  # nothing can be said of values that are not there
         for key, text in getattr(instance, "problems", list)():
-            self.add(f"{home}.{key}", text, _scalar(instance, key))
+            self.add(f"{home}.{key}".lstrip("."), text, _scalar(instance, key))
+
+
+def checked_block(schema: type, tree: Tree) -> Any:
+    """An instance of `schema` from a tree that holds its keys; ConfigError with every mistake."""
+    checker = Checker(tree)
+    instance = checker.block(schema)
+    raise_all([*tree.problems, *checker.problems], str(tree.path))
+    return instance
 
 
 def told_by(instance: Any, method: str, home: str) -> Iterator[tuple[str, str]]:

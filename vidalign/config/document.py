@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -14,7 +14,12 @@ from vidalign.config.problems import Problem
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 with numbers like 1e-5, which the standard reads as text."""
+    """YAML 1.1 with numbers like 1e-5, which the standard reads as text, and without dates: 2024-01-01 is a name."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 _Loader.add_implicit_resolver(
@@ -64,7 +69,7 @@ def read(path: Path, asked_by: str, key: str) -> tuple[Document, list[Problem]]:
         return document, [Problem(asked_by, key, f"cannot read {path}: {error}. Give a YAML text file.")]
     try:
         problems = _parse(text, document)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date like 2024-13-01
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number like 0x_
         line = _line_of(error, text)
         return document, [Problem(f"{path}:{line}", "", f"malformed YAML: {_plain(error)}. {_advice(text, line)}")]
     return document, problems

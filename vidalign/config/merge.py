@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,14 @@ def gather(path: Path, overrides: list[str]) -> Tree:
     return tree
 
 
+def of_options(overrides: Sequence[str]) -> Tree:
+    """A tree of nothing but command-line options: the keys of one block ("subtitles=true")."""
+    tree = Tree(Path(COMMAND_LINE), places={"": COMMAND_LINE})
+    for override in overrides:
+        _override(tree, override)
+    return tree
+
+
 def _add_file(tree: Tree, path: Path, *, asked_by: str, key: str, parents: tuple[Path, ...]) -> None:
     """Merge the bases of `path` and then `path` itself into the tree."""
     document, problems = read(path, asked_by, key)
@@ -109,7 +117,7 @@ def _bases(document: Document, tree: Tree) -> list[Path]:
         text = "`base` names files. Write base: other.yaml or base: [first.yaml, second.yaml]."
         tree.problems.append(Problem(document.places["base"], "base", text, value))
         return []
-    return [Path(os.path.normpath(document.path.parent / name)) for name in names]
+    return [Path(os.path.normpath(document.path.parent / os.path.expanduser(name))) for name in names]
 
 
 def _add_plugins(tree: Tree, value: Any, document: Document) -> None:
@@ -120,6 +128,7 @@ def _add_plugins(tree: Tree, value: Any, document: Document) -> None:
         text = "`plugins` names modules. Write plugins: [my_module] or plugins: [path/to/file.py]."
         tree.problems.append(Problem(place, "plugins", text, value))
         return
+    names = [os.path.expanduser(name) for name in names]
     beside = [document.path.parent / name for name in names]
     found = [os.path.normpath(near) if near.is_file() else name for near, name in zip(beside, names, strict=True)]
     tree.values.setdefault("plugins", []).extend(found)

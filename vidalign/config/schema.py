@@ -17,8 +17,8 @@ from vidalign.common.paths import missing
 class PathsConfig:
     """Folders that differ from machine to machine; usable in other values as ${paths.data_root}."""
 
-    data_root: str = option("data", "folder that holds one folder per benchmark")
-    cache: str = option("cache", "folder for everything that can be made again (features, tiny tokenizers)")
+    data_root: str = option("data", "folder that holds one folder per benchmark", path=True)
+    cache: str = option("cache", "folder for everything that can be made again (features, tiny tokenizers)", path=True)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class RunConfig:
     """Everything about one run that is neither model nor data."""
 
     runner: str = option("default", "training and evaluation loops, see `vidalign list runners`", registry="runner")
-    output_dir: str = option("output/run", "run folder: config, metrics, predictions, checkpoints")
+    output_dir: str = option("output/run", "run folder: config, metrics, predictions, checkpoints", path=True)
     seed: int = option(0, "names every random draw", low=0)
     device: str = option("auto", "auto takes CUDA when there is one", choices=("auto", "cpu", "cuda"))
     max_epochs: int = option(1, "passes over the training set", low=1)
@@ -120,7 +120,7 @@ class RunConfig:
     )
     save_full_model: bool = option(False, "checkpoints hold the frozen part too, not only what trains")
     tensorboard: bool = option(True, "write TensorBoard events when tensorboard is installed")
-    checkpoint: str | None = option(None, "weights to start from or to evaluate (complete or error)")
+    checkpoint: str | None = option(None, "weights to start from or to evaluate (complete or error)", path=True)
 
     def problems(self) -> list[tuple[str, str]]:
         """Rules between the values above: (key, sentence)."""

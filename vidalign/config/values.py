@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import typing
 from typing import Any
 
@@ -22,6 +23,8 @@ def convert(key: Key, value: Any, raw: str | None) -> Any:
     Raises WrongValue.
     """
     value = _typed(key.hint, value, raw)
+    if key.limits.get("path") and isinstance(value, str):
+        value = os.path.expanduser(value)  # the shell leaves the ~ of run.output_dir=~/out alone
     for one in value if isinstance(value, list | tuple) else [value]:
         _check_limits(key.limits, one)
     return value

@@ -27,7 +27,8 @@ def _odd(sample: Sample) -> list[str]:
     odd = []
     if len(set(sample.options)) < len(sample.options):
         odd.append("with equal options")
-    if sample.options and sample.answer_idx is None:
+    labelled = sample.task in ("classification", "regression", "entailment")
+    if (sample.options and sample.answer_idx is None) or (labelled and sample.label is None):
         odd.append("without a label")
     duration = sample.media.duration_seconds if sample.media else None
     spans = [span for span in (sample.span, *sample.windows, *sample.text_spans) if span is not None]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidalign.common.errors import ConfigError, MediaError
+from vidalign.common.errors import ConfigError, DataError, MediaError
+from vidalign.common.paths import missing
 from vidalign.media.video_writer import write_mp4
 
 
@@ -37,9 +38,17 @@ def convert_gif(path: Path, output: Path) -> int:
 
 
 def convert_folder(folder: Path) -> tuple[int, dict[str, str]]:
-    """Every `*.gif` without an mp4 beside it; (number made, name -> reason for those that failed)."""
+    """Every `*.gif` without an mp4 beside it; (number made, name -> reason for those that failed).
+
+    DataError for a folder that is not there or holds no GIF.
+    """
+    if text := missing(folder, folder=True):
+        raise DataError(f"{text} Give the folder of the GIF files.")
+    paths = sorted(folder.glob("*.gif"))
+    if not paths:
+        raise DataError(f"{folder}: no *.gif in it; give the folder of the GIF files")
     made, failed = 0, {}
-    for path in sorted(folder.glob("*.gif")):
+    for path in paths:
         output = path.with_suffix(".mp4")
         if output.exists():
             continue

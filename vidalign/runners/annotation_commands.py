@@ -60,7 +60,7 @@ def _score(given: argparse.Namespace) -> None:
         dataset=given.dataset,
         annotations=given.annotations,
         split=given.split,
-        settings=parse_settings(given.options),
+        settings=parse_settings(given.options, given.dataset),
         submission=given.submission,
         allow_missing=given.allow_missing,
         judge=judge_of(given.judge) if given.judge else None,
@@ -73,7 +73,7 @@ def _data(given: argparse.Namespace) -> None:
     from vidalign.common.sample import to_dict
     from vidalign.runners.annotations import parse_settings, read_annotations, table
 
-    settings = parse_settings(given.options) | ({"expect_counts": True} if given.check else {})
+    settings = parse_settings(given.options, given.dataset) | ({"expect_counts": True} if given.check else {})
     splits = read_annotations(given.place, dataset=given.dataset, split=given.split, settings=settings)
     if not given.json:
         print(table(list(splits), media=given.media))

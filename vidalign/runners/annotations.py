@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidalign.common.errors import ConfigError, DataError, nearest, unknown
+from vidalign.common.errors import ConfigError, DataError, unknown
 from vidalign.common.sample import Sample
+from vidalign.config.check import checked_block
+from vidalign.config.merge import Tree, of_options
+from vidalign.config.problems import COMMAND_LINE, Problem
 from vidalign.data.check import findings
 from vidalign.data.sets.base import AnnotationBuilder
 from vidalign.data.sets.files import FoundFile
@@ -52,38 +54,32 @@ def read_annotations(
 
     settings: values of the dataset's config, e.g. {"official_order": True}.
     """
-    place, name = Path(place), dataset_name(dataset)
+    place, name, settings = Path(place), dataset_name(dataset), dict(settings or {})
     cls = DATASETS.load(name)
     if not issubclass(cls, AnnotationBuilder):
         raise ConfigError(f"dataset {name!r} has no annotation files: {DATASETS.entry(name).summary}")
+    _config(name, settings, root=place, given_by=COMMAND_LINE)  # a wrong setting must not look like a missing file
     if not place.exists():
         raise DataError(f"{place} does not exist")
-    found = [
-        one for one in cls.find(place, split) if all((settings or {}).get(k, v) == v for k, v in one.settings.items())
-    ]
+    found = [one for one in cls.find(place, split) if all(settings.get(k, v) == v for k, v in one.settings.items())]
     if not found:
         wanted = f" of split {split!r}" if split else ""
         known = ", ".join(cls.patterns)
         where = "beside it" if place.is_file() else "in it"
         raise DataError(f"{place}: no annotation file of {name}{wanted} {where}; looked for {known} (or give the file)")
     for one in found:
-        builder = cls(_config(name, one, settings or {}))
+        builder = cls(_config(name, {**one.settings, **settings}, root=one.root, given_by=str(one.path)))
         if one.path.is_file() and (one.pattern or place.is_file()):
             builder.use(one)
         yield ReadSplit(one, builder, builder.samples(one.split))
 
 
-def parse_settings(given: Sequence[str]) -> dict[str, Any]:
-    """KEY=VALUE texts -> values as YAML reads them."""
-    import yaml
-
-    values = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--options {text}: KEY=VALUE expected")
-        values[key] = yaml.safe_load(value)
-    return values
+def parse_settings(given: Sequence[str], dataset: str) -> dict[str, Any]:
+    """KEY=VALUE texts -> values of the dataset's config, converted and checked as a config's are; ConfigError."""
+    tree = of_options(given)
+    names = list(tree.values)
+    config = _checked(dataset_name(dataset), tree, root=".")
+    return {name: getattr(config, name) for name in names}
 
 
 def table(read: Sequence[ReadSplit], *, media: bool = False) -> str:
@@ -109,14 +105,16 @@ def table(read: Sequence[ReadSplit], *, media: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _config(name: str, found: FoundFile, settings: Mapping[str, Any]) -> Any:
-    schema = DATASETS.config(name)
-    known = {field.name for field in dataclasses.fields(schema)}
-    for key in settings:
-        if key not in known:
-            near = nearest(key, known)
-            raise ConfigError(f"--options {key}: {name} has no such setting" + (f"; is {near} meant?" if near else ""))
-    return schema(root=str(found.root), **{**found.settings, **settings})
+def _config(name: str, settings: Mapping[str, Any], *, root: Path, given_by: str) -> Any:
+    return _checked(name, Tree(Path(given_by), values=dict(settings), places={"": given_by}), root=str(root))
+
+
+def _checked(name: str, tree: Tree, *, root: str) -> Any:
+    """The config of dataset `name` with the values of `tree`. ConfigError with every mistake."""
+    if "root" in tree.values:
+        tree.problems.append(Problem(tree.place("root"), "root", "the folder of the file that is read. Remove it."))
+    tree.values["root"] = root
+    return checked_block(DATASETS.config(name), tree)
 
 
 def _labelled(sample: Sample) -> bool:

@@ -46,7 +46,7 @@ def main(dataset: str, argv: Sequence[str] | None = None) -> int:
 
 def prepare(dataset: str, given: argparse.Namespace) -> None:
     """Read, write, scan, print the table."""
-    settings = parse_settings(given.options) | {"expect_counts": given.check}
+    settings = parse_settings(given.options, dataset) | ({"expect_counts": True} if given.check else {})
     read = []
     for one in read_annotations(given.place, dataset=dataset, split=given.split, settings=settings):
         if given.output:

@@ -16,12 +16,16 @@ class JudgeConfig:
     model: str = option("gpt-3.5-turbo", "http: model the endpoint is asked for; scores depend on its version")
     url: str = option("https://api.openai.com/v1", "http: address of an OpenAI-compatible endpoint")
     key_env: str = option("OPENAI_API_KEY", "http: environment variable that holds the key; empty: none is sent")
-    path: str | None = option(None, "local: folder or hub name of a chat model; recorded: file of replies (jsonl)")
+    path: str | None = option(
+        None, "local: folder or hub name of a chat model; recorded: file of replies (jsonl)", path=True
+    )
     attempts: int = option(3, "how often one item is asked at most, until a reply can be read", low=1)
     timeout_seconds: float = option(60.0, "http: patience with one request", low=0.1)
     parallel: int = option(4, "http: requests at the same time", low=1)
     lenient: bool = option(False, "also read a dictionary inside other text (published scores do not)")
-    store: str = option("cache/judge", "folder where every reply is kept; what was judged before is not asked again")
+    store: str = option(
+        "cache/judge", "folder where every reply is kept; what was judged before is not asked again", path=True
+    )
 
     def problems(self) -> list[tuple[str, str]]:
         """Rules between the values: (key, sentence)."""

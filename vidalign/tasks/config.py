@@ -31,7 +31,7 @@ class CaptioningConfig:
     name: str = option("captioning", "registry name")
     generation: GenerationConfig = option(GenerationConfig, "how the model speaks")
     meteor: bool = option(True, "compute METEOR where Java and its program are there; takes half a minute")
-    meteor_jar: str | None = option(None, "path of meteor-1.5.jar; null: the one that pycocoevalcap brings")
+    meteor_jar: str | None = option(None, "path of meteor-1.5.jar; null: the one that pycocoevalcap brings", path=True)
 
     def missing_files(self) -> list[tuple[str, str]]:
         """The program, when it is not where the config says: (key, sentence)."""

@@ -20,6 +20,7 @@ class MultipleChoice:
     """Asks a model for `score_options` and makes records with pred_idx, scores and uncertainty."""
 
     needs: ClassVar[str] = "score_options"
+    accepts: ClassVar[tuple[str, ...]] = ("mc_qa",)
 
     def __init__(self, config: MultipleChoiceConfig) -> None:
         self.config = config

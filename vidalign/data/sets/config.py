@@ -14,7 +14,7 @@ class ExtractConfig:
     """How visual features are made from the videos when no feature file is given (runners/extract.py)."""
 
     encoder: str = option(
-        "tiny", "folder or hub name of a Hugging Face CLIP vision model; tiny: a random one, for tests"
+        "tiny", "folder or hub name of a Hugging Face CLIP vision model; tiny: a random one, for tests", path=True
     )
     fps: float = option(1.0, "frames per second of video", low=0.01)
     frames: str = option(
@@ -36,17 +36,22 @@ class ExtractConfig:
 class DatasetConfig:
     """One benchmark: where it lies and which splits are used."""
 
-    root: str = option("???", "folder of the annotation files and features")
+    root: str = option("???", "folder of the annotation files and features", path=True)
     train: str | None = option(None, "split to train on; null: none")
     eval: str | None = option(None, "split to evaluate on; null: none")
     features: str | None = option(
         None,
         "feature file or store, relative to root: clipvitl14.pth (read memory-mapped) or a folder of shards",
+        path=True,
     )
     extract: ExtractConfig | None = option(None, "make the features from the videos first, into ${paths.cache}")
-    videos: str | None = option(None, "folder of the video files, relative to root; null: the benchmark's usual place")
+    videos: str | None = option(
+        None, "folder of the video files, relative to root; null: the benchmark's usual place", path=True
+    )
     manifest: str | None = option(
-        None, "file written by `vidalign scan`, relative to root; null: the one beside the videos, if there is one"
+        None,
+        "file written by `vidalign scan`, relative to root; null: the one beside the videos, if there is one",
+        path=True,
     )
     decoder: str = option("decord", "video decoder (decord: as published)", choices=("decord", "torchcodec", "pyav"))
     keep_decoded_mb: int = option(

@@ -36,6 +36,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "entailment": ("question",),
     "moment": ("question",),
 }
+# tasks whose rows are trained on a `label`
+LABELLED = ("classification", "regression", "entailment")
 # task -> the metric that picks best.pt, where it is not the accuracy
 HEADLINES: Mapping[str, str] = {"caption": "cider", "moment": "R1@0.5", "regression": "mse", "retrieval": "R@1"}
 
@@ -63,11 +65,18 @@ class OwnData(AnnotationBuilder):
 
     def sample(self, row: Row, split: str) -> Sample:
         """A line in the short form, or a unified sample (told by its `uid`)."""
-        if "uid" in row.values:
-            try:
-                return from_dict(row.values)
-            except (DataError, TypeError, KeyError, ValueError, AttributeError) as error:
-                raise DataError(f"{row.file}, {row.place}: not a sample: {error}") from error
+        sample = self._unified(row) if "uid" in row.values else self._short(row, split)
+        self._check(row, sample, trained=split in ("train", self.config.train))
+        return sample
+
+    @staticmethod
+    def _unified(row: Row) -> Sample:
+        try:
+            return from_dict(row.values)
+        except (DataError, TypeError, KeyError, ValueError, AttributeError) as error:
+            raise DataError(f"{row.file}, {row.place}: not a sample: {error}") from error
+
+    def _short(self, row: Row, split: str) -> Sample:
         self._check_names(row)
         task = row.text("task") if row.has("task") else self.config.task
         missing = [name for name in NEEDED.get(task, ()) if not row.has(name)]
@@ -90,6 +99,26 @@ class OwnData(AnnotationBuilder):
             meta={"row": row.index, **self._meta(row)},
             **values,
         )
+
+    @staticmethod
+    def _check(row: Row, sample: Sample, *, trained: bool) -> None:
+        """What would crash a later run, or teach it something wrong. trained: the split is one to train on."""
+        if len(sample.options) == 1 or (sample.task == "mc_qa" and not sample.options):
+            raise row.error("options", "two or more texts expected")
+        if sample.task == "retrieval" and not any(text.strip() for text in sample.texts):
+            raise row.error("texts", "at least one sentence expected")
+        if sample.task not in LABELLED:
+            return
+        if sample.label is None:
+            if trained:
+                text = "needed for training; give it, or move rows whose label is unknown into another split"
+                raise row.error("label", f"{sample.task}: {text}")
+            return
+        number = row.number("label")
+        if sample.task == "entailment" and number not in (0, 1):
+            raise row.error("label", "1 (the statement is true) or 0 (it is not) expected")
+        if sample.task == "classification" and (number < 0 or not number.is_integer()):
+            raise row.error("label", "the number of a class expected: whole, from 0; `regression` is for other numbers")
 
     @staticmethod
     def _meta(row: Row) -> Mapping[str, Any]:
@@ -140,8 +169,12 @@ class OwnData(AnnotationBuilder):
         index = row.index_in("answer_idx", len(options)) if options else None
         if options and index is None and answer is not None:
             if options.count(answer) != 1:
-                raise row.error("answer", f"it must be one of the {len(options)} options; give answer_idx otherwise")
+                text = f"it must be one of the {len(options)} options, exactly once; give answer_idx in its place"
+                raise row.error("answer", text)
             index = options.index(answer)
+        if options and answer is not None and options[index] != answer:
+            text = f"answer_idx {index} is the option {options[index]!r}; correct one of the two or leave it out"
+            raise row.error("answer", text)
         if options:
             return {"answer_idx": index, "answer": None if index is None else options[index]}
         return {"answers": (answer,)} if answer is not None and "answers" not in values else {}

@@ -12,7 +12,7 @@ from vidalign.data.sets.config import DatasetConfig
 class ShapesConfig(DatasetConfig):
     """`shapes`: drawn on first use into `root`; nothing has to be there before."""
 
-    root: str = option("cache/shapes", "folder that the videos and annotation files are written to")
+    root: str = option("cache/shapes", "folder that the videos and annotation files are written to", path=True)
     seed: int = option(0, "names the drawn clips; another seed gives other clips of the same kinds", low=0)
     num_train: int = option(3000, "clips to train on", low=1)
     num_val: int = option(300, "clips to validate on", low=1)
@@ -44,7 +44,7 @@ class ShapesConfig(DatasetConfig):
 class ShapesTextConfig(DatasetConfig):
     """`shapes_text`: the drawn world in captions; `root` holds only the features."""
 
-    root: str = option("cache/shapes_text", "folder that data_prep/shapes_captions.py writes to")
+    root: str = option("cache/shapes_text", "folder that data_prep/shapes_captions.py writes to", path=True)
     seed: int = option(0, "names the clips, as datasets.shapes.seed", low=0)
     num_train: int = option(6000, "textual videos to train on", low=1)
     num_test: int = option(400, "clips of shapes/test whose questions are asked about captions", low=1)
@@ -54,7 +54,7 @@ class ShapesTextConfig(DatasetConfig):
 class ShapesParagraphsConfig(DatasetConfig):
     """`shapes_paragraphs`: drawn on first use into `root`; nothing has to be there before."""
 
-    root: str = option("cache/shapes_paragraphs", "folder that the videos are written to")
+    root: str = option("cache/shapes_paragraphs", "folder that the videos are written to", path=True)
     seed: int = option(0, "names the drawn clips", low=0)
     num_train: int = option(1500, "pairs of twins to train on", low=1)
     num_test: int = option(50, "pairs of twins to test on", low=1)

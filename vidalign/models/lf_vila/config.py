@@ -13,10 +13,10 @@ from vidalign.models.lf_vila.sizes import SIZES
 class StartWeights:
     """What a run starts from; later files win. run.checkpoint loads a complete checkpoint of the same model instead."""
 
-    swin: str | None = option(None, "2D Swin file, inflated into the video encoder (stage-one pre-training)")
-    bert: str | None = option(None, "BERT file, into the text encoder")
+    swin: str | None = option(None, "2D Swin file, inflated into the video encoder (stage-one pre-training)", path=True)
+    bert: str | None = option(None, "BERT file, into the text encoder", path=True)
     pretrained: str | None = option(
-        None, "stage-one or stage-two file of LF-VILA; heads that it lacks keep their random start"
+        None, "stage-one or stage-two file of LF-VILA; heads that it lacks keep their random start", path=True
     )
 
     def missing_files(self) -> list[tuple[str, str]]:
@@ -47,7 +47,9 @@ class LFVilaConfig:
         choices=("uniform", "minus_10000"),
     )
     train_pooler: bool = option(False, "also train the pooler; the official optimizer leaves it out")
-    tokenizer: str | None = option(None, "vocab.txt of bert-base-uncased; null: only for size tiny, a small one")
+    tokenizer: str | None = option(
+        None, "vocab.txt of bert-base-uncased; null: only for size tiny, a small one", path=True
+    )
     start: StartWeights = option(StartWeights, "weights to start from")
     exact: bool = option(False, "the official order of operations instead of the fast paths (same numbers, slower)")
 
@@ -110,7 +112,9 @@ class LFVilaAnswersConfig(LFVilaConfig):
 
     arch: str = option("lf_vila_answers", "registry name")
     num_answers: int = option(1654, "classes of the answer head", low=2)
-    answers: str | None = option(None, "file with one answer per line, in order; null: samples carry class numbers")
+    answers: str | None = option(
+        None, "file with one answer per line, in order; null: samples carry class numbers", path=True
+    )
     max_subtitles: int = option(0, "groups of subtitle lines after the question (VIOLIN: 4)", low=0)
     label_smoothing: float = option(0.0, "of the cross entropy", low=0.0, high=0.99)
 

@@ -155,12 +155,12 @@ class RetrievalContent:
 class AnswersContent:
     """A question or statement, subtitles, and the class of the answer."""
 
-    def __init__(self, rules: TextRules, answers: tuple[str, ...] | None) -> None:
-        self.rules = rules
+    def __init__(self, rules: TextRules, answers: tuple[str, ...] | None, *, num_answers: int, train: bool) -> None:
+        self.rules, self.num_answers, self.train = rules, num_answers, train
         self.numbers = None if answers is None else {answer: number for number, answer in enumerate(answers)}
 
     def __call__(self, sample: Sample, epoch: int, seconds: float) -> dict[str, Any]:
-        """text_ids, text_mask (M, L); label, -1 where the answer is in no class or hidden."""
+        """text_ids, text_mask (M, L); label, -1 where the answer is in no class, or hidden (not for training)."""
         if sample.question is None:
             raise DataError(f"{sample.uid}: no question or statement")
         ids, mask = self.rules.question(sample.question, [line.text for line in sample.subtitles or ()])
@@ -169,23 +169,27 @@ class AnswersContent:
     def label(self, sample: Sample) -> int:
         """The class: of the answer's text where there is a list of answers, else the sample's own number."""
         if self.numbers is not None:
+            _need(sample, sample.answer, "answer", train=self.train)
             return self.numbers.get(sample.answer, -1)
-        if sample.label is not None:
-            return int(sample.label)
-        return -1 if sample.answer_idx is None else sample.answer_idx
+        label = sample.answer_idx if sample.label is None else sample.label
+        _need(sample, label, "label", train=self.train)
+        return -1 if label is None else _class(sample, label, self.num_answers, "model.num_answers")
 
 
 class ChoiceContent:
     """Options with question and subtitles, the true one, and the frames of the span."""
 
-    def __init__(self, rules: TextRules, *, num_frames: int) -> None:
-        self.rules, self.num_frames = rules, num_frames
+    def __init__(self, rules: TextRules, *, num_frames: int, train: bool) -> None:
+        self.rules, self.num_frames, self.train = rules, num_frames, train
 
     def __call__(self, sample: Sample, epoch: int, seconds: float) -> dict[str, Any]:
         """text_ids, text_mask (O, M, L); label; num_options; span_labels, span_weights (T,).
 
         Changed: the official length of a video is its number of frames by 3 (files at 3 fps); here its own rate counts.
         """
+        if not sample.options:
+            raise DataError(f"{sample.uid}: no options to choose from; give `options`, or leave the row out")
+        _need(sample, sample.answer_idx, "answer_idx", train=self.train)
         lines = [line.text for line in sample.subtitles or ()]
         ids, mask = self.rules.options(sample.question or "", sample.options, lines)
         labels, weights = span_labels(sample.span if seconds > 0 else None, seconds, self.num_frames)
@@ -204,17 +208,31 @@ class ChoiceContent:
 class VideoContent:
     """A class, or a number."""
 
-    def __init__(self, *, regression: bool, num_classes: int) -> None:
-        self.regression, self.num_classes = regression, num_classes
+    def __init__(self, *, regression: bool, num_classes: int, train: bool) -> None:
+        self.regression, self.num_classes, self.train = regression, num_classes, train
 
     def __call__(self, sample: Sample, epoch: int, seconds: float) -> dict[str, Any]:
-        """target (float) or label (int), -1 where hidden."""
+        """target (float, not a number where hidden) or label (int, -1 where hidden); never hidden for training."""
+        hidden = sample.label is None or (sample.label < 0 and not self.regression)
+        _need(sample, None if hidden else sample.label, "label", train=self.train)
         if self.regression:
-            return {"target": float("nan") if sample.label is None else float(sample.label)}
-        label = -1 if sample.label is None else int(sample.label)
-        if label >= self.num_classes:
-            raise DataError(f"{sample.uid}: class {label}, but model.num_classes is {self.num_classes}; raise it")
-        return {"label": label}
+            return {"target": float("nan") if hidden else float(sample.label)}
+        return {"label": -1 if hidden else _class(sample, sample.label, self.num_classes, "model.num_classes")}
+
+
+def _need(sample: Sample, value: object, field: str, *, train: bool) -> None:
+    """DataError for a sample that cannot be trained on, since what it should teach is hidden."""
+    if train and value is None:
+        raise DataError(
+            f"{sample.uid}: no {field}, so it cannot be trained on; give its `{field}`, or leave the row out of the "
+            "training split"
+        )
+
+
+def _class(sample: Sample, number: float, count: int, key: str) -> int:
+    if number >= count:
+        raise DataError(f"{sample.uid}: class {int(number)}, but {key} is {count}; raise it")
+    return int(number)
 
 
 def build_processor(
@@ -230,7 +248,7 @@ def build_processor(
 ) -> LFVilaProcessor:
     """The processor of the model that `config` names."""
     if config.arch == "lf_vila_video":
-        content: Any = VideoContent(regression=config.regression, num_classes=config.num_classes)
+        content: Any = VideoContent(regression=config.regression, num_classes=config.num_classes, train=train)
         return LFVilaProcessor(content, frame_hw=frame_hw, train=train, seed=seed)
     tokenizer = open_wordpiece(config.tokenizer, cache_dir=cache_dir or "cache", pieces=vocab_size)
     rules = TextRules(tokenizer, config.max_tokens, config.clips, getattr(config, "max_subtitles", 0))
@@ -239,9 +257,10 @@ def build_processor(
     elif config.arch == "lf_vila_retrieval":
         content = RetrievalContent(rules, split=config.split_text)
     elif config.arch == "lf_vila_answers":
-        content = AnswersContent(rules, read_answers(config.answers, config.num_answers))
+        answers = read_answers(config.answers, config.num_answers)
+        content = AnswersContent(rules, answers, num_answers=config.num_answers, train=train)
     else:
-        content = ChoiceContent(rules, num_frames=num_frames)
+        content = ChoiceContent(rules, num_frames=num_frames, train=train)
     return LFVilaProcessor(content, frame_hw=frame_hw, train=train, seed=seed)
 
 

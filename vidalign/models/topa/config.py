@@ -30,7 +30,7 @@ class TOPALosses:
 class MemoryConfig:
     """The support memory: text features onto which video features are moved at inference (no training uses it)."""
 
-    path: str | None = option(None, "file with (rows, visual_dim) CLIP text features; null: no projection")
+    path: str | None = option(None, "file with (rows, visual_dim) CLIP text features; null: no projection", path=True)
     rows: int | None = option(1_000_000, "use only the first so many rows; null: all", low=1)
     temperature: float = option(0.01, "of the softmax over the memory", low=1e-6)
     chunk_rows: int = option(4096, "rows that are read at a time", low=1)

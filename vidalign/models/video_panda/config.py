@@ -48,15 +48,20 @@ class VideoPandaConfig:
     weights: str | None = option(
         None,
         "folder to start from: EVE-7B-Pretrain-v1.0, the output of a stage, or a plain LLaMA folder; null: random",
+        path=True,
     )
-    tokenizer: str | None = option(None, "tokenizer.model; null: the one in `weights`, the tiny one without weights")
+    tokenizer: str | None = option(
+        None, "tokenizer.model; null: the one in `weights`, the tiny one without weights", path=True
+    )
     legacy_tokens: str = option(
         "auto",
         "the tokenizer's flag `legacy`; auto: as in the folder's tokenizer_config.json",
         choices=("auto", "true", "false"),
     )
     teacher: str | None = option(
-        None, "folder of LanguageBind_Video_merge; null with alignment 0, or a random teacher with random weights"
+        None,
+        "folder of LanguageBind_Video_merge; null with alignment 0, or a random teacher with random weights",
+        path=True,
     )
     stage: str = option(
         "finetune",

@@ -19,16 +19,21 @@ class WeightsConfig:
         "files: EVA's, LAVIS' and google's own; hf: one InstructBLIP or BLIP-2 folder of Hugging Face; random: none",
         choices=("files", "hf", "random"),
     )
-    vision: str | None = option(None, "eva_vit_g.pth")
-    t5: str | None = option(None, "folder or hub name of FLAN-T5, e.g. google/flan-t5-xl")
+    vision: str | None = option(None, "eva_vit_g.pth", path=True)
+    t5: str | None = option(None, "folder or hub name of FLAN-T5, e.g. google/flan-t5-xl", path=True)
     start: str | None = option(
         None,
         "what the trained part starts from: instruct_blip_flanxl_trimmed.pth, a checkpoint of an earlier stage, or "
         "what `vidalign merge` wrote",
+        path=True,
     )
-    folder: str | None = option(None, "format hf: folder with config.json and model*.safetensors")
-    t5_tokenizer: str | None = option(None, "tokenizer.json of FLAN-T5 or its folder; null: beside the weights")
-    bert_tokenizer: str | None = option(None, "tokenizer.json or vocab.txt of bert-base-uncased, or its folder")
+    folder: str | None = option(None, "format hf: folder with config.json and model*.safetensors", path=True)
+    t5_tokenizer: str | None = option(
+        None, "tokenizer.json of FLAN-T5 or its folder; null: beside the weights", path=True
+    )
+    bert_tokenizer: str | None = option(
+        None, "tokenizer.json or vocab.txt of bert-base-uncased, or its folder", path=True
+    )
 
     def problems(self) -> list[tuple[str, str]]:
         """Rules between the values above: (key, sentence)."""
