@@ -73,6 +73,36 @@ def test_cached_scoring_equals_one_full_row_per_option(build, options):
     assert want.scores.std(dim=1).mean() > 1e-2, "options must differ, or the comparison shows nothing"
 
 
+@pytest.mark.parametrize("build", [tiny.bovila, tiny.llama_vqa])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda batch: tiny.without_labels(batch, (1, 0)),
+        lambda batch: tiny.without_labels(batch, (0, 1), (0, 2), (2,)),
+        lambda batch: tiny.without_labels(batch, (0,), (1,), (2,)),
+        tiny.parted_early,
+    ],
+    ids=["one_option", "options_and_a_question", "nothing", "parted_early"],
+)
+def test_cached_scoring_equals_full_rows_where_options_share_little(build, change):
+    fast = build()
+    exact = tiny.twin(fast, "exact")
+    batch = change(tiny.batch(seed=3))
+    got, want = fast.score_options(batch), exact.score_options(batch)
+    torch.testing.assert_close(got.extras["token_ce"], want.extras["token_ce"], rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(got.scores, want.scores, rtol=1e-5, atol=1e-5, equal_nan=True)
+    # Kept: a mean over nothing is NaN, which the official arg-min picks.
+    assert torch.equal(got.scores.isnan(), (batch["vqa"]["labels"] != 0).sum(-1) == 0)
+
+
+def test_half_precision_scores_full_rows_in_float32_too():
+    """As the tree does; the official order alone takes the loss of half logits."""
+    model = tiny.llama_vqa(dtype="bfloat16")
+    batch = tiny.batch(seed=3)
+    assert model.score_options(tiny.parted_early(batch)).scores.dtype == torch.float32
+    assert model.score_options(batch).scores.dtype == torch.float32
+
+
 def test_missing_options_score_minus_infinity():
     model, batch = tiny.bovila(), tiny.batch(options=4)
     full = model.score_options(batch).scores
