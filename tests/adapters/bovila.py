@@ -98,7 +98,7 @@ def block_prompts(case: Case, inputs: dict[str, Tensor]) -> Prompts:
         prompt_LAD=inputs["in/adapter"],
         gates=gates,
         video_gates=video_gates or None,
-        video_start_B=bias_start({"video_start": rows, "ids": rows[:, None]}) if video_gates else None,
+        video_start_B=bias_start(rows) if video_gates else None,
         num_frames=case.json["dims"]["max_feats"],
     )
 

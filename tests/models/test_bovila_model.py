@@ -115,6 +115,26 @@ def test_missing_options_score_minus_infinity():
     torch.testing.assert_close(scores[kept], full[kept], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("attention", ["fast", "exact"])
+@pytest.mark.parametrize(("build", "biased"), [(tiny.bovila, False), (tiny.llama_vqa, True)])
+def test_a_video_at_the_very_start_has_a_bias_in_llama_vqa_alone(build, biased, attention):
+    """In scoring as in training; the official layer is the same one."""
+    model, batch = build(attention=attention), tiny.batch()
+    for name in ("vqa", "vaq"):
+        batch[name]["video_start"] = torch.zeros_like(batch[name]["video_start"])
+
+    def numbers():
+        with torch.no_grad():
+            loss = model(tiny.first_option(batch)).losses["vaq"]
+        return loss, model.score_options(batch).scores
+
+    before = numbers()
+    for layer in model.video_lm.adapter.layers:
+        layer.attention["gate2"].data += 3.0
+    for one, other in zip(before, numbers(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6) != biased
+
+
 def test_trailing_padding_changes_nothing():
     model, batch = tiny.bovila(), tiny.batch()
     trimmed = {**batch}

@@ -32,12 +32,14 @@ def counted_tokens(token_ce_BOT: Tensor) -> Tensor:
     return (token_ce_BOT != 0).sum(-1)
 
 
-def option_losses(model: VideoLM, batch: dict[str, Any], *, name: str = "vqa") -> tuple[Tensor, Tensor, Tensor]:
+def option_losses(
+    model: VideoLM, batch: dict[str, Any], *, bias_start_B: Tensor, name: str = "vqa"
+) -> tuple[Tensor, Tensor, Tensor]:
     """-> (token_ce (B, O, T-1), logits (N, V) of the distinct supervised positions, read_BOK into them or -1).
 
-    `name` is the stream that holds the options. One row per question, the options as branches of a tree; the exact path
-    runs one full row per option, as does the fast one where options part before the video has ended or nothing is
-    supervised.
+    `name` is the stream that holds the options. bias_start_B: first column of the video as the bias sees it, -1 where a
+    question has none. One row per question, the options as branches of a tree; the exact path runs one full row per
+    option, as does the fast one where options part before the video has ended or nothing is supervised.
     """
     stream = batch[name]
     tokens_BFD, _ = model.video(batch["video"])
@@ -45,8 +47,8 @@ def option_losses(model: VideoLM, batch: dict[str, Any], *, name: str = "vqa") -
         tree = batch["tree"] if "tree" in batch else pack_options(stream["ids"], stream["labels"], stream["lengths"])
         tree = tree.to(tokens_BFD.device)
         if _holds_video(tree, stream["video_start"], num_frames=tokens_BFD.shape[1]):
-            return _losses_of_tree(model, stream, tokens_BFD, tree)
-    return _losses_of_full_rows(model, stream, tokens_BFD)
+            return _losses_of_tree(model, stream, tokens_BFD, tree, bias_start_B)
+    return _losses_of_full_rows(model, stream, tokens_BFD, bias_start_B)
 
 
 def _holds_video(tree: OptionTree, start_B: Tensor, *, num_frames: int) -> bool:
@@ -55,12 +57,12 @@ def _holds_video(tree: OptionTree, start_B: Tensor, *, num_frames: int) -> bool:
 
 
 def _losses_of_tree(
-    model: VideoLM, stream: dict[str, Tensor], tokens_BFD: Tensor, tree: OptionTree
+    model: VideoLM, stream: dict[str, Tensor], tokens_BFD: Tensor, tree: OptionTree, bias_start_B: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     x_BWD = embed_with_video(model.llm, tree.ids_BW, tokens_BFD, stream["video_start"])
     hidden_BWD = model.llm(
         x_BWD,
-        prompts=model.adapter.prompts(dtype=model.llm.dtype, video_start_R=stream["video_start"]),
+        prompts=model.adapter.prompts(dtype=model.llm.dtype, video_start_R=bias_start_B),
         mask_B1TT=tree.mask_B1WW,
         position_ids_BT=tree.positions_BW,
     )
@@ -73,10 +75,10 @@ def _losses_of_tree(
 
 
 def _losses_of_full_rows(
-    model: VideoLM, stream: dict[str, Tensor], tokens_BFD: Tensor
+    model: VideoLM, stream: dict[str, Tensor], tokens_BFD: Tensor, bias_start_B: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch_size, num_options, width = stream["ids"].shape
-    start_R = repeat(stream["video_start"], "b -> (b o)", o=num_options)
+    start_R = repeat(bias_start_B, "b -> (b o)", o=num_options)
     [hidden_RTD] = model.hidden([model.embed(stream, tokens_BFD)], [start_R])
     logits_RTV = model.llm.logits(hidden_RTD)[:, :-1]
     target_RT = stream["labels"].flatten(0, 1)[:, 1:]
