@@ -33,6 +33,25 @@ def test_fast_equals_exact(arch):
         assert torch.equal(results[0].kept_positions, results[1].kept_positions)
 
 
+@pytest.mark.parametrize("attention", ["fast", "exact"])
+def test_the_localizer_has_scores_where_all_frames_are_kept(attention):
+    """Officially it always looks; whoever needs the answer alone is spared that."""
+    few = model_of("sevila", attention=attention).eval()
+    every = same_weights(few, model_of("sevila", attention=attention, kept=FRAMES)).eval()
+    few.max_new_tokens = every.max_new_tokens = 3
+    batch, yes = batch_of(kept=FRAMES), few.answer(batch_of()).yes_BT
+    answers = every.answer(batch)
+    assert answers.positions_BK.tolist() == [list(range(FRAMES))] * BATCH
+    torch.testing.assert_close(answers.yes_BT, yes)
+
+    def refuse(*_):
+        raise AssertionError("the localizer looked")
+
+    every.frame_logits = refuse
+    assert every.score_options(batch).kept_positions.tolist() == answers.positions_BK.tolist()
+    assert torch.isfinite(every.train()(batch).losses["answer"])
+
+
 @vilas
 def test_gradients_fast_equal_exact(arch):
     fast = model_of(arch)
