@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import tiny_bovila as tiny
 import torch
 
+from vidalign.backbones.llm_sizes import SIZES
+from vidalign.backbones.meta_llama import build_llama, llama_config, meta_name, to_meta
 from vidalign.backbones.video_lm_config import AdapterConfig, LLMConfig
 from vidalign.common.errors import CheckpointError, ConfigError
 from vidalign.models.bovila.config import BoViLAConfig
@@ -214,6 +218,28 @@ def test_fewer_adapter_layers_must_be_asked_for():
     assert len(model.video_lm.llm.body.layers) == 1
     with pytest.raises(ConfigError, match="only 2 layers"):
         BoViLA.from_config(config(layers=3))
+
+
+@pytest.mark.parametrize("form", ["meta", "hf"])
+def test_weights_of_another_generation_are_told(form, tmp_path, caplog):
+    """Llama 2 has LLaMA-1's shapes: its weights load, and train to NaN (spec bovila, trap 19)."""
+    for name, change in (("same", {}), ("eps", {"norm_eps": 1e-5}), ("base", {"rope_theta": 500000.0})):
+        params = {**SIZES["tiny"], **change}
+        lm = build_llama(llama_config(params, vocab_size=params["vocab_size"]), dtype=torch.float32)
+        folder = tmp_path / name
+        lm.save_pretrained(folder)
+        (folder / "params.json").write_text(json.dumps(params))
+        state = {
+            meta_name(n): to_meta(meta_name(n), t, head_dim=lm.config.head_dim) for n, t in lm.state_dict().items()
+        }
+        torch.save(state, folder / "consolidated.00.pth")
+        caplog.clear()
+        llm = LLMConfig(path=str(folder), format=form, dtype="float32")
+        BoViLA.from_config(BoViLAConfig(size="tiny", llm=llm, adapter=AdapterConfig(length=3)))
+        told = [record.getMessage() for record in caplog.records if record.name.startswith("vidalign")]
+        assert len(told) == (0 if name == "same" else 1)
+        wanted = {"same": "", "eps": "norm_eps 1e-06 but 1e-05 in the file", "base": "rope_theta 10000 but 500000.0"}
+        assert wanted[name] in "".join(told) and all("model.size: 'tiny'" in line for line in told)
 
 
 def test_half_precision_evidence_stays_finite():
