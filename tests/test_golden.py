@@ -99,3 +99,32 @@ def test_a_changed_setting_changes_the_result():
             place = place[key]
         place[path[-1]] = value
         assert run_case(changed).state == "FAIL", f"{kind}: {path} has no influence"
+
+
+def changed_case(case, **values):
+    """The case with other values at the top of its JSON."""
+    return type(case)(case.path, json.loads(json.dumps(case.json)) | values)
+
+
+def test_preprocess_takes_as_many_rows_as_the_case_has():
+    case = next(case for case in CASES if case.label == "vila/preprocess")
+    datasets = json.loads(json.dumps(case.json["datasets"]))
+    for one in datasets.values():
+        assert one["processed_val"] == one["processed_train"][:1]
+        one["processed_val"] = one["processed_train"]
+    assert run_case(changed_case(case, datasets=datasets)).state == "PASS"
+
+
+def test_merged_shards_take_the_sizes_that_the_case_states():
+    case = next(case for case in CASES if case.label == "bovila/merge_1_shard")
+    count, dim = case.json["trainable_param_count"], case.json["params_json"]["dim"]
+    wider = {"dims": {"max_feats": 6, "visual_dim": 760}, "trainable_param_count": count + 2 * dim - 8 * dim}
+    assert run_case(changed_case(case, **wider)).state == "PASS"
+
+
+def test_vila_writes_as_many_tokens_as_the_case_allows(shared):
+    case = next(case for case in find_cases(shared / "reference/vila") if case.path.stem == "vila_ori_eval")
+    hyper = json.loads(json.dumps(case.json["hyper"]))
+    hyper["generate_kwargs"]["max_new_tokens"] = 3
+    found = adapters_of("vila")[case.kind](changed_case(case, hyper=hyper))
+    assert found["out/n_steps"] == 3 < int(case.tensor("out/n_steps"))

@@ -98,7 +98,7 @@ def block_prompts(case: Case, inputs: dict[str, Tensor]) -> Prompts:
         prompt_LAD=inputs["in/adapter"],
         gates=gates,
         video_gates=video_gates or None,
-        video_start_B=bias_start({"video_start": rows, "ids": rows[:, None]}) if video_gates else None,
+        video_start_B=bias_start(rows) if video_gates else None,
         num_frames=case.json["dims"]["max_feats"],
     )
 
@@ -171,14 +171,15 @@ def run_merge_shards(case: Case) -> dict[str, Any]:
     lm = build_llama(llama_config(params, vocab_size=len(head)), dtype=head.dtype)
     base = {meta_name(name): value for name, value in lm.state_dict().items()}
     # Sizes that the case does not tell are those of all other cases: 3 prompts, 4 frames, features of width 768.
+    stated = params | case.json.get("args", {}) | case.json.get("dims", {})
     adapter = VideoPrompts(
         dim=params["dim"],
         num_heads=params["n_heads"],
         num_layers=params["n_layers"],
         num_prompted=params["n_layers"],
-        prompt_length=3,
-        num_frames=4,
-        visual_dim=768,
+        prompt_length=stated.get("adapter_len", 3),
+        num_frames=stated.get("max_feats", 4),
+        visual_dim=stated.get("visual_dim", 768),
         video_bias=0.0,
     )
     model = BoViLA(VideoLM(FrozenCausalLM(lm), adapter), BoViLAConfig())

@@ -72,15 +72,15 @@ def run_video_transform(case: Case) -> dict[str, Any]:
 
 
 def run_preprocess(case: Case) -> dict[str, Any]:
-    """Raw rows of each benchmark to processed ones; the case's val and test files have the first row only."""
+    """Raw rows of each benchmark to processed ones; the case's val and test files have its first rows."""
     result: dict[str, Any] = {}
     for name, one in case.json["datasets"].items():
         raw = one["raw_train"]["rows"]
-        splits = {"processed_train": raw, "processed_val": raw[:1], "processed_test": hidden(raw[:1])}
+        splits = {"processed_train": raw, "processed_val": raw, "processed_test": hidden(raw)}
         for split in splits:
             if split in one:
-                folders = one["raw_train"].get("map_vid_vidorID")
-                result[f"json:datasets/{name}/{split}"] = processed_rows(name, splits[split], folders=folders)
+                folders, rows = one["raw_train"].get("map_vid_vidorID"), splits[split][: len(one[split])]
+                result[f"json:datasets/{name}/{split}"] = processed_rows(name, rows, folders=folders)
     return result
 
 

@@ -102,6 +102,8 @@ def vila(case: Case) -> ViLA:
     weights = {name: value.float() if value.is_floating_point() else value for name, value in case.params.items()}
     model = ViLA.build(tower_dims(case, weights), model_config(case, weights))
     model.load_state(weights)
+    asked = hyper_of(case).get("generate_kwargs", {})
+    model.max_new_tokens = asked.get("max_new_tokens", model.max_new_tokens)
     # A temperature that the case fixes holds from the start.
     model.set_position(0.0, 1)
     return model
@@ -174,8 +176,8 @@ def run_eval(case: Case) -> dict[str, Any]:
     answers = model.answer(batch)
     letters = model.letter_scores(answers.steps, batch)
     encoded = flan_t5.encode(model.t5_model, answers.embeds_BMD, answers.mask_BM)
-    penalty = model.config.repetition_penalty
-    written = official_steps(model.t5_model, encoded, answers.mask_BM, penalty=penalty, use_cache=True)
+    settings = {"penalty": model.config.repetition_penalty, "max_new_tokens": model.max_new_tokens}
+    written = official_steps(model.t5_model, encoded, answers.mask_BM, **settings, use_cache=True)
     records = MultipleChoice(MultipleChoiceConfig()).predict(model, batch)
     result = {
         "out/encoder_inputs_embeds": answers.embeds_BMD,

@@ -85,6 +85,15 @@ def test_equal_options_and_an_absent_option():
     assert tree.valid_BOK.sum(-1).tolist() == [[2, 2, 0]]
 
 
+def test_an_option_without_labels_has_no_branch():
+    ids = torch.tensor([[[1, 5, 6, 7, 2], [1, 5, 6, 8, 2], [1, 9, 9, 9, 9]], [[1, 5, 0, 0, 0]] * 3])
+    labels = torch.tensor([[[0, 0, 0, 7, 2], [0, 0, 0, 8, 2], [0] * 5], [[0] * 5] * 3])
+    tree = pack_options(ids, labels, torch.tensor([[5, 5, 5], [2, 2, 2]]))
+    assert tree.ids_BW[0].tolist() == [1, 5, 6, 7, 8]
+    assert tree.shared_B.tolist() == [3, 5], "nobody reads the second question: anything may be written over it"
+    assert tree.valid_BOK.sum(-1).tolist() == [[2, 2, 0], [0, 0, 0]]
+
+
 def test_mean_token_loss_skips_exact_zeros_and_keeps_nan():
     ce = torch.tensor([[[0.0, 2.0, 0.0, 4.0], [0.0, 0.0, 0.0, 0.0]]])
     mean = mean_token_loss(ce)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import tiny_bovila as tiny
 import torch
 
+from vidalign.backbones.llm_sizes import SIZES
+from vidalign.backbones.meta_llama import build_llama, llama_config, meta_name, to_meta
 from vidalign.backbones.video_lm_config import AdapterConfig, LLMConfig
 from vidalign.common.errors import CheckpointError, ConfigError
 from vidalign.models.bovila.config import BoViLAConfig
@@ -73,6 +77,36 @@ def test_cached_scoring_equals_one_full_row_per_option(build, options):
     assert want.scores.std(dim=1).mean() > 1e-2, "options must differ, or the comparison shows nothing"
 
 
+@pytest.mark.parametrize("build", [tiny.bovila, tiny.llama_vqa])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda batch: tiny.without_labels(batch, (1, 0)),
+        lambda batch: tiny.without_labels(batch, (0, 1), (0, 2), (2,)),
+        lambda batch: tiny.without_labels(batch, (0,), (1,), (2,)),
+        tiny.parted_early,
+    ],
+    ids=["one_option", "options_and_a_question", "nothing", "parted_early"],
+)
+def test_cached_scoring_equals_full_rows_where_options_share_little(build, change):
+    fast = build()
+    exact = tiny.twin(fast, "exact")
+    batch = change(tiny.batch(seed=3))
+    got, want = fast.score_options(batch), exact.score_options(batch)
+    torch.testing.assert_close(got.extras["token_ce"], want.extras["token_ce"], rtol=1e-4, atol=2e-5)
+    torch.testing.assert_close(got.scores, want.scores, rtol=1e-5, atol=1e-5, equal_nan=True)
+    # Kept: a mean over nothing is NaN, which the official arg-min picks.
+    assert torch.equal(got.scores.isnan(), (batch["vqa"]["labels"] != 0).sum(-1) == 0)
+
+
+def test_half_precision_scores_full_rows_in_float32_too():
+    """As the tree does; the official order alone takes the loss of half logits."""
+    model = tiny.llama_vqa(dtype="bfloat16")
+    batch = tiny.batch(seed=3)
+    assert model.score_options(tiny.parted_early(batch)).scores.dtype == torch.float32
+    assert model.score_options(batch).scores.dtype == torch.float32
+
+
 def test_missing_options_score_minus_infinity():
     model, batch = tiny.bovila(), tiny.batch(options=4)
     full = model.score_options(batch).scores
@@ -83,6 +117,26 @@ def test_missing_options_score_minus_infinity():
     kept = torch.ones_like(scores, dtype=torch.bool)
     kept[1, 3] = False
     torch.testing.assert_close(scores[kept], full[kept], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["fast", "exact"])
+@pytest.mark.parametrize(("build", "biased"), [(tiny.bovila, False), (tiny.llama_vqa, True)])
+def test_a_video_at_the_very_start_has_a_bias_in_llama_vqa_alone(build, biased, attention):
+    """In scoring as in training; the official layer is the same one."""
+    model, batch = build(attention=attention), tiny.batch()
+    for name in ("vqa", "vaq"):
+        batch[name]["video_start"] = torch.zeros_like(batch[name]["video_start"])
+
+    def numbers():
+        with torch.no_grad():
+            loss = model(tiny.first_option(batch)).losses["vaq"]
+        return loss, model.score_options(batch).scores
+
+    before = numbers()
+    for layer in model.video_lm.adapter.layers:
+        layer.attention["gate2"].data += 3.0
+    for one, other in zip(before, numbers(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6) != biased
 
 
 def test_trailing_padding_changes_nothing():
@@ -164,6 +218,28 @@ def test_fewer_adapter_layers_must_be_asked_for():
     assert len(model.video_lm.llm.body.layers) == 1
     with pytest.raises(ConfigError, match="only 2 layers"):
         BoViLA.from_config(config(layers=3))
+
+
+@pytest.mark.parametrize("form", ["meta", "hf"])
+def test_weights_of_another_generation_are_told(form, tmp_path, caplog):
+    """Llama 2 has LLaMA-1's shapes: its weights load, and train to NaN (spec bovila, trap 19)."""
+    for name, change in (("same", {}), ("eps", {"norm_eps": 1e-5}), ("base", {"rope_theta": 500000.0})):
+        params = {**SIZES["tiny"], **change}
+        lm = build_llama(llama_config(params, vocab_size=params["vocab_size"]), dtype=torch.float32)
+        folder = tmp_path / name
+        lm.save_pretrained(folder)
+        (folder / "params.json").write_text(json.dumps(params))
+        state = {
+            meta_name(n): to_meta(meta_name(n), t, head_dim=lm.config.head_dim) for n, t in lm.state_dict().items()
+        }
+        torch.save(state, folder / "consolidated.00.pth")
+        caplog.clear()
+        llm = LLMConfig(path=str(folder), format=form, dtype="float32")
+        BoViLA.from_config(BoViLAConfig(size="tiny", llm=llm, adapter=AdapterConfig(length=3)))
+        told = [record.getMessage() for record in caplog.records if record.name.startswith("vidalign")]
+        assert len(told) == (0 if name == "same" else 1)
+        wanted = {"same": "", "eps": "norm_eps 1e-06 but 1e-05 in the file", "base": "rope_theta 10000 but 500000.0"}
+        assert wanted[name] in "".join(told) and all("model.size: 'tiny'" in line for line in told)
 
 
 def test_half_precision_evidence_stays_finite():

@@ -1,5 +1,6 @@
 """TOPA as a model: losses, option scores and generation of the fast path against the exact one."""
 
+import pytest
 import tiny_bovila
 import torch
 
@@ -45,6 +46,19 @@ def test_fast_path_equals_the_exact_one():
     torch.testing.assert_close(fast.score_options(rows).scores, exact.score_options(rows).scores, atol=1e-4, rtol=1e-4)
     one = {**tiny_bovila.first_option(rows), "mode": "vqa"}
     torch.testing.assert_close(fast(one).total, exact(one).total, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("change", [lambda b: tiny_bovila.without_labels(b, (1, 0)), tiny_bovila.parted_early])
+def test_fast_scores_equal_the_exact_ones_where_options_share_little(change):
+    fast = topa()
+    rows = change(batch())
+    got, want = fast.score_options(rows).scores, tiny_bovila.twin(fast, "exact").score_options(rows).scores
+    torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4, equal_nan=True)
+
+
+def test_scores_where_nothing_is_supervised_are_nan():
+    rows = tiny_bovila.without_labels(batch(), (0,), (1,), (2,))
+    assert topa().score_options(rows).scores.isnan().all()
 
 
 def test_memory_acts_at_inference_only(tmp_path):

@@ -1,5 +1,7 @@
 """ViLA and its variants: fast against exact, documented options, what trains, what files hold."""
 
+import dataclasses
+
 import pytest
 import torch
 from tiny_vila import BATCH, FRAMES, KEPT, batch_of, config_of, model_of, same_weights
@@ -9,6 +11,7 @@ from vidalign.common.errors import CheckpointError
 from vidalign.models.vila.frame_prompter import FramePrompter
 from vidalign.models.vila.keys import load_start
 from vidalign.models.vila.merge import merge_teacher
+from vidalign.models.vila.sizes import SIZES
 
 archs = pytest.mark.parametrize("arch", ["vila", "vila_ori", "vila_lora", "sevila"])
 vilas = pytest.mark.parametrize("arch", ["vila", "vila_ori", "vila_lora"])
@@ -30,6 +33,25 @@ def test_fast_equals_exact(arch):
         assert torch.equal(results[0].kept_positions, results[1].kept_positions)
 
 
+@pytest.mark.parametrize("attention", ["fast", "exact"])
+def test_the_localizer_has_scores_where_all_frames_are_kept(attention):
+    """Officially it always looks; whoever needs the answer alone is spared that."""
+    few = model_of("sevila", attention=attention).eval()
+    every = same_weights(few, model_of("sevila", attention=attention, kept=FRAMES)).eval()
+    few.max_new_tokens = every.max_new_tokens = 3
+    batch, yes = batch_of(kept=FRAMES), few.answer(batch_of()).yes_BT
+    answers = every.answer(batch)
+    assert answers.positions_BK.tolist() == [list(range(FRAMES))] * BATCH
+    torch.testing.assert_close(answers.yes_BT, yes)
+
+    def refuse(*_):
+        raise AssertionError("the localizer looked")
+
+    every.frame_logits = refuse
+    assert every.score_options(batch).kept_positions.tolist() == answers.positions_BK.tolist()
+    assert torch.isfinite(every.train()(batch).losses["answer"])
+
+
 @vilas
 def test_gradients_fast_equal_exact(arch):
     fast = model_of(arch)
@@ -40,6 +62,21 @@ def test_gradients_fast_equal_exact(arch):
         assert (one.grad is None) == (other.grad is None), name
         if one.grad is not None:
             torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=2e-5, msg=name)
+
+
+@vilas
+def test_a_qformer_without_words_takes_no_notice_of_the_question(arch, monkeypatch):
+    wordless = dataclasses.replace(SIZES["tiny"], qformer_vocab=None)
+    monkeypatch.setitem(SIZES, "tiny", wordless)
+    fast = model_of(arch)
+    exact = same_weights(fast, model_of(arch, attention="exact"))
+    batch = batch_of()
+    without = {name: value for name, value in batch.items() if not name.startswith("question_")}
+    losses = [model.train()(given).total for model, given in ((fast, batch), (fast, without), (exact, batch))]
+    torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=0)
+    torch.testing.assert_close(losses[0], losses[2], rtol=2e-5, atol=2e-5)
+    fast.eval()
+    torch.testing.assert_close(fast.score_options(batch).scores, fast.score_options(without).scores, rtol=0, atol=0)
 
 
 @archs

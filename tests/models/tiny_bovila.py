@@ -76,6 +76,21 @@ def batch(*, size=3, options=4, seed=0, streams=("vqa", "vaq", "qav")) -> dict:
     return out
 
 
+def without_labels(values: dict, *options: tuple[int, ...], stream="vqa") -> dict:
+    """The batch with nothing supervised at these places (question, or question and option), as after `overflow`."""
+    labels = values[stream]["labels"].clone()
+    for place in options:
+        labels[place] = 0
+    return {**values, stream: {**values[stream], "labels": labels}}
+
+
+def parted_early(values: dict, *, stream="vqa") -> dict:
+    """The batch with options that differ before the video already."""
+    ids = values[stream]["ids"].clone()
+    ids[:, :, 2] = torch.arange(400, 400 + ids.shape[1])
+    return {**values, stream: {**values[stream], "ids": ids}}
+
+
 def first_option(values: dict) -> dict:
     """The training form of a batch: one row per sample."""
     rows = {

@@ -8,7 +8,13 @@ import torch
 from vidalign.common.errors import ConfigError
 from vidalign.config.schema import OptimizerConfig
 from vidalign.runners.optim import build_optimizer, learning_rate, load_optimizer_state
-from vidalign.runners.schedules import constant, warmup_cosine, warmup_linear
+from vidalign.runners.schedules import (
+    constant,
+    warmup_cosine,
+    warmup_cosine_whole,
+    warmup_linear,
+    whole_warmup_steps,
+)
 
 
 def test_warmup_cosine_equals_the_official_rates(shared):
@@ -38,6 +44,16 @@ def test_other_schedules():
     assert constant(3.9, **shape) == 2.0
     assert warmup_cosine(9.0, **shape) == 0.5, "past the end the rate stays at its minimum"
     assert warmup_cosine(0.0, peak=2.0, min_lr=0.5, warmup_epochs=0.0, epochs=0.0) == 0.5
+
+
+@pytest.mark.parametrize(("ratio", "steps", "warm"), [(0.07, 100, 8), (0.03, 686, 21), (0.01, 400, 4), (0.5, 3, 2)])
+def test_whole_warmup_steps_are_those_of_transformers(ratio, steps, warm):
+    """`math.ceil(num_training_steps * warmup_ratio)`, in floats: 0.07 * 100 is a little more than 7."""
+    assert whole_warmup_steps(ratio, steps) == warm
+    shape = {"peak": 1.0, "min_lr": 0.0, "warmup_epochs": ratio, "epochs": 1, "iterations_per_epoch": steps}
+    rates = [warmup_cosine_whole(step / steps, **shape) for step in range(steps)]
+    assert rates[:warm] == pytest.approx([step / warm for step in range(warm)])
+    assert rates[warm] == pytest.approx(1.0)
 
 
 def test_learning_rate_needs_one_of_two():

@@ -32,29 +32,37 @@ def counted_tokens(token_ce_BOT: Tensor) -> Tensor:
     return (token_ce_BOT != 0).sum(-1)
 
 
-def option_losses(model: VideoLM, batch: dict[str, Any], *, name: str = "vqa") -> tuple[Tensor, Tensor, Tensor]:
+def option_losses(
+    model: VideoLM, batch: dict[str, Any], *, bias_start_B: Tensor, name: str = "vqa"
+) -> tuple[Tensor, Tensor, Tensor]:
     """-> (token_ce (B, O, T-1), logits (N, V) of the distinct supervised positions, read_BOK into them or -1).
 
-    `name` is the stream that holds the options. One row per question, the options as branches of a tree; the exact path
-    runs one full row per option.
+    `name` is the stream that holds the options. bias_start_B: first column of the video as the bias sees it, -1 where a
+    question has none. One row per question, the options as branches of a tree; the exact path runs one full row per
+    option, as does the fast one where options part before the video has ended or nothing is supervised.
     """
     stream = batch[name]
     tokens_BFD, _ = model.video(batch["video"])
-    if model.exact:
-        return _losses_of_full_rows(model, stream, tokens_BFD)
-    tree = batch["tree"] if "tree" in batch else pack_options(stream["ids"], stream["labels"], stream["lengths"])
-    tree = tree.to(tokens_BFD.device)
-    return _losses_of_tree(model, stream, tokens_BFD, tree)
+    if not model.exact:
+        tree = batch["tree"] if "tree" in batch else pack_options(stream["ids"], stream["labels"], stream["lengths"])
+        tree = tree.to(tokens_BFD.device)
+        if _holds_video(tree, stream["video_start"], num_frames=tokens_BFD.shape[1]):
+            return _losses_of_tree(model, stream, tokens_BFD, tree, bias_start_B)
+    return _losses_of_full_rows(model, stream, tokens_BFD, bias_start_B)
+
+
+def _holds_video(tree: OptionTree, start_B: Tensor, *, num_frames: int) -> bool:
+    """Whether each video lies in what its options share, so that every branch sees it."""
+    return len(tree.nodes_N) > 0 and bool((start_B + num_frames <= tree.shared_B).all())
 
 
 def _losses_of_tree(
-    model: VideoLM, stream: dict[str, Tensor], tokens_BFD: Tensor, tree: OptionTree
+    model: VideoLM, stream: dict[str, Tensor], tokens_BFD: Tensor, tree: OptionTree, bias_start_B: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    start_B = stream["video_start"]
-    x_BWD = embed_with_video(model.llm, tree.ids_BW, tokens_BFD, start_B)
+    x_BWD = embed_with_video(model.llm, tree.ids_BW, tokens_BFD, stream["video_start"])
     hidden_BWD = model.llm(
         x_BWD,
-        prompts=model.adapter.prompts(dtype=model.llm.dtype, video_start_R=start_B),
+        prompts=model.adapter.prompts(dtype=model.llm.dtype, video_start_R=bias_start_B),
         mask_B1TT=tree.mask_B1WW,
         position_ids_BT=tree.positions_BW,
     )
@@ -67,14 +75,15 @@ def _losses_of_tree(
 
 
 def _losses_of_full_rows(
-    model: VideoLM, stream: dict[str, Tensor], tokens_BFD: Tensor
+    model: VideoLM, stream: dict[str, Tensor], tokens_BFD: Tensor, bias_start_B: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     batch_size, num_options, width = stream["ids"].shape
-    start_R = repeat(stream["video_start"], "b -> (b o)", o=num_options)
+    start_R = repeat(bias_start_B, "b -> (b o)", o=num_options)
     [hidden_RTD] = model.hidden([model.embed(stream, tokens_BFD)], [start_R])
     logits_RTV = model.llm.logits(hidden_RTD)[:, :-1]
     target_RT = stream["labels"].flatten(0, 1)[:, 1:]
-    ce_RT = F.cross_entropy(logits_RTV.transpose(1, 2), target_RT, ignore_index=0, reduction="none")
+    scored_RTV = logits_RTV if model.exact else logits_RTV.float()
+    ce_RT = F.cross_entropy(scored_RTV.transpose(1, 2), target_RT, ignore_index=0, reduction="none")
     span_RT = stream["mask"].flatten(0, 1)[:, 1:] > 0 if "mask" in stream else target_RT != 0
     counts_R = span_RT.sum(-1)
     read_RK = torch.full((batch_size * num_options, int(counts_R.max())), -1, device=ce_RT.device)

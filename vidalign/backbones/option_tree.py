@@ -23,7 +23,7 @@ class OptionTree:
 
     nodes_N: flat indices (into B*W) of the nodes whose next token is supervised. read_BOK: for each supervised token
     its row in nodes_N; target_BOK: the token; column_BOK: position of the predicting token in the unpacked row;
-    valid_BOK: False for padding.
+    valid_BOK: False for padding. shared_B: leading nodes that all options of a question look at, W where none is read.
     """
 
     ids_BW: Tensor
@@ -34,6 +34,7 @@ class OptionTree:
     target_BOK: Tensor
     column_BOK: Tensor
     valid_BOK: Tensor
+    shared_B: Tensor
 
     def to(self, device: torch.device | str) -> OptionTree:
         """The same on another device."""
@@ -61,10 +62,11 @@ def pack_options(ids_BOT: Tensor, labels_BOT: Tensor, lengths_BO: Tensor) -> Opt
         for o, reads in enumerate(tree.reads):
             for k, (n, t, c) in enumerate(reads):
                 node[b, o, k], target[b, o, k], column[b, o, k], valid[b, o, k] = b * width + n, t, c, True
+    shared = torch.tensor([tree.shared if any(tree.reads) else width for tree in trees])
     nodes, read = torch.unique(node[valid], return_inverse=True)
     read_BOK = torch.zeros_like(node)
     read_BOK[valid] = read
-    return OptionTree(ids, positions, mask[:, None], nodes, read_BOK, target, column, valid)
+    return OptionTree(ids, positions, mask[:, None], nodes, read_BOK, target, column, valid, shared)
 
 
 @dataclass
@@ -73,38 +75,40 @@ class _Tree:
     positions: Tensor
     mask: Tensor
     reads: list[list[tuple[int, int, int]]]  # per option: (node, target, column)
+    shared: int
 
 
 def _pack_one(ids_OT: Tensor, labels_OT: Tensor, lengths: list[int]) -> _Tree:
-    """One question: the shared prefix, then every option's own tokens up to the last one that predicts something."""
-    columns = [(labels_OT[o, 1:] != 0).nonzero()[:, 0].tolist() for o in range(len(lengths))]
-    exists = [o for o, length in enumerate(lengths) if length]
-    if not exists:
-        one = torch.zeros(1, dtype=torch.long)
-        return _Tree(one, one, torch.ones(1, 1, dtype=torch.bool), [[] for _ in lengths])
-    ends = [max(columns[o], default=-1) + 1 for o in range(len(lengths))]  # tokens needed as input
-    shared = _shared_length(ids_OT[exists], min(ends[o] for o in exists))
+    """One question: the shared prefix, then every option's own tokens up to the last one that predicts something.
 
-    ids, positions = [ids_OT[exists[0], :shared]], [torch.arange(shared)]
+    An option in which nothing is supervised has no branch.
+    """
+    columns = [(labels_OT[o, 1:] != 0).nonzero()[:, 0].tolist() if length else [] for o, length in enumerate(lengths)]
+    read = [o for o, own in enumerate(columns) if own]
+    if not read:
+        one = torch.zeros(1, dtype=torch.long)
+        return _Tree(one, one, torch.ones(1, 1, dtype=torch.bool), [[] for _ in lengths], shared=1)
+    ends = {o: columns[o][-1] + 1 for o in read}  # tokens needed as input
+    shared = _shared_length(ids_OT[read], min(ends.values()))
+
+    ids, positions = [ids_OT[read[0], :shared]], [torch.arange(shared)]
     starts, size = {}, shared
-    for o in exists:
+    for o in read:
         starts[o] = size
         ids.append(ids_OT[o, shared : ends[o]])
         positions.append(torch.arange(shared, ends[o]))
         size += ends[o] - shared
     branch = torch.full((size,), -1)
-    for o in exists:
+    for o in read:
         branch[starts[o] : starts[o] + ends[o] - shared] = o
     order = torch.arange(size)
     earlier = order[None] <= order[:, None]
     mask = earlier & ((branch[None] == -1) | (branch[None] == branch[:, None]))
     reads = [
-        [(c if c < shared else starts[o] + c - shared, int(labels_OT[o, c + 1]), c) for c in columns[o]]
-        if o in starts
-        else []
-        for o in range(len(lengths))
+        [(c if c < shared else starts[o] + c - shared, int(labels_OT[o, c + 1]), c) for c in own]
+        for o, own in enumerate(columns)
     ]
-    return _Tree(torch.cat(ids), torch.cat(positions), mask, reads)
+    return _Tree(torch.cat(ids), torch.cat(positions), mask, reads, shared)
 
 
 def _shared_length(ids_OT: Tensor, limit: int) -> int:

@@ -197,7 +197,7 @@ class QFormer(nn.Module):
         exact: bool = False,
     ) -> None:
         super().__init__()
-        self.exact, self.dropout = exact, dropout
+        self.exact, self.dropout, self.reads_text = exact, dropout, vocab_size is not None
         layers = [
             QFormerLayer(
                 dim,

@@ -6,6 +6,7 @@ N packed tokens, K wanted positions.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from vidalign.backbones.meta_llama import build_llama, llama_config, load_meta, 
 from vidalign.backbones.packing import Packing
 from vidalign.backbones.video_prompts import VideoPrompts, embed_with_video
 from vidalign.common.errors import ConfigError
+
+_log = logging.getLogger(__name__)
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
@@ -133,13 +136,16 @@ def _load_language_model(config: Any, dtype: torch.dtype) -> nn.Module:
     if config.llm.path is None:
         raise ConfigError("model.llm.path is missing: the folder of the language model (or model.llm.format: random)")
     if config.llm.format == "meta":
-        _compare_size(config.size, size, read_params(Path(config.llm.path)), where=f"{config.llm.path}/params.json")
+        params = {"norm_eps": 1e-5, "rope_theta": 10000.0, **read_params(Path(config.llm.path))}
+        _compare_size(config.size, size, params, where=f"{config.llm.path}/params.json")
         return load_meta(config.llm.path, dtype=dtype, official_rope=config.llm.official_rope)
     lm = load_hf(config.llm.path, dtype=dtype)
     found = {
         "dim": lm.config.hidden_size,
         "n_layers": lm.config.num_hidden_layers,
         "n_heads": lm.config.num_attention_heads,
+        "norm_eps": getattr(lm.config, "rms_norm_eps", None),
+        "rope_theta": (getattr(lm.config, "rope_parameters", None) or {}).get("rope_theta"),
     }
     _compare_size(config.size, size, found, where=config.llm.path)
     return lm
@@ -150,6 +156,17 @@ def _compare_size(name: str, size: dict[str, Any], found: dict[str, Any], *, whe
     if different:
         told = ", ".join(f"{k} {want} but {got} in the file" for k, (want, got) in different.items())
         raise ConfigError(f"model.size: {name!r} has {told} ({where}); name the right size or say size: from_file")
+    if not size:
+        return
+    # Llama 2 has the shapes of LLaMA-1; these two tell them apart. Both are taken from the file.
+    constants = {"norm_eps": size["norm_eps"], "rope_theta": size.get("rope_theta", 10000.0)}
+    told = ", ".join(f"{k} {want:g} but {found[k]} in the file" for k, want in constants.items() if found[k] != want)
+    if told:
+        _log.warning(
+            f"model.size: {name!r} has {told} ({where}): these look like weights of another generation. Adapters fit "
+            "only the language model they were trained on, and LLaMA-1 recipes (BoViLA, LLaMA-VQA) on Llama 2 end in "
+            "NaN or chance. Name the size that the weights are, or give others in model.llm.path"
+        )
 
 
 def find_tokenizer(config: Any) -> Path | None:

@@ -50,9 +50,11 @@ def run_steps(samples: int, global_batch: int) -> int:
 
 
 def whole_warmup_steps(ratio: float, steps: int) -> int:
-    """Steps of a warm-up that takes this share of a run, rounded up."""
-    # The share comes out of a division; a last bit must not add a step.
-    return math.ceil(round(ratio * steps, 9))
+    """Steps of a warm-up that takes this share of a run, rounded up.
+
+    Kept: the product is rounded as it comes, so 0.07 of 100 steps are 8, not 7. [lr_schedule]
+    """
+    return math.ceil(ratio * steps)
 
 
 def warmup_linear(position: float, *, peak: float, min_lr: float, warmup_epochs: float, epochs: float) -> float:

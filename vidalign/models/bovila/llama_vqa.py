@@ -87,7 +87,7 @@ class LlamaVQA(nn.Module):
     @torch.no_grad()
     def score_options(self, batch: dict[str, Any]) -> OptionScores:
         """scores: minus the mean token loss of each option."""
-        token_ce, _, _ = option_losses(self.video_lm, batch)
+        token_ce, _, _ = option_losses(self.video_lm, batch, bias_start_B=batch["vqa"]["video_start"])
         scores = -mean_token_loss(token_ce)
         exists_BO = batch["vqa"]["lengths"] > 0
         return OptionScores(scores.masked_fill(~exists_BO, float("-inf")), extras={"token_ce": token_ce})

@@ -92,7 +92,7 @@ class BoViLA(nn.Module):
         plan = self._plan(batch)
         tokens_BFD, _ = self.video_lm.video(batch["video"])
         embedded = {name: self.video_lm.embed(batch[name], tokens_BFD) for name in self.streams}
-        starts = {name: bias_start(batch[name]) for name in self.streams}
+        starts = {name: bias_start(row_starts(batch[name])) for name in self.streams}
         rows = {name: plan[name] for name in self.streams}
         logits: dict[str, Tensor] = {}
         passes = passes_of(self.streams, questions=losses.aqa > 0)
@@ -122,7 +122,9 @@ class BoViLA(nn.Module):
     @torch.no_grad()
     def score_options(self, batch: dict[str, Any]) -> OptionScores:
         """scores: minus the mean token loss of each option; uncertainty: mean over the option's supervised tokens."""
-        token_ce, logits_NV, read_BOK = option_losses(self.video_lm, batch)
+        token_ce, logits_NV, read_BOK = option_losses(
+            self.video_lm, batch, bias_start_B=bias_start(batch["vqa"]["video_start"])
+        )
         exists_BO = batch["vqa"]["lengths"] > 0
         scores = -mean_token_loss(token_ce)
         uncertainty = None
@@ -230,9 +232,11 @@ class BoViLA(nn.Module):
         return u_BOK.sum(-1) / counts_BO.clamp(min=1)
 
 
-def bias_start(stream: dict[str, Tensor]) -> Tensor:
-    """Kept: BoViLA tests `if video_start`, so a block at column 0 gets no bias. [block_adapter_video_start0]"""
-    start_R = row_starts(stream)
+def bias_start(start_R: Tensor) -> Tensor:
+    """First column of the video as the bias sees it, from its real place.
+
+    Kept: BoViLA tests `if video_start`, so a block at column 0 gets no bias. [block_adapter_video_start0]
+    """
     return start_R.masked_fill(start_R == 0, -1)
 
 

@@ -129,8 +129,9 @@ class TOPA(nn.Module):
         if self.config.select == "similarity":
             return OptionScores(self._similarity(batch))
         name = "vqa" if self.config.select == "letter" else "caption"
-        seen = {**batch, name: self._stream(batch, name), "video": self.video_input(batch["video"])}
-        token_ce, _, _ = option_losses(self.video_lm, seen, name=name)
+        stream = self._stream(batch, name)
+        seen = {**batch, name: stream, "video": self.video_input(batch["video"])}
+        token_ce, _, _ = option_losses(self.video_lm, seen, bias_start_B=stream["video_start"], name=name)
         scores = -mean_token_loss(token_ce)
         exists_BO = batch[name]["lengths"] > 0
         return OptionScores(scores.masked_fill(~exists_BO, float("-inf")), extras={"token_ce": token_ce})

@@ -292,7 +292,9 @@ class ViLA(nn.Module):
         load_complete(self, state)
 
     def _tokens(self, qformer: nn.Module, queries: Tensor, proj: nn.Linear, x: Tensor, batch: dict[str, Any]) -> Tensor:
-        ids, mask = batch.get("question_ids"), batch.get("question_mask")
+        # A Q-Former without words reads the picture alone, whatever the batch holds.
+        text = batch if qformer.reads_text else {}
+        ids, mask = text.get("question_ids"), text.get("question_mask")
         return tower.frame_tokens(qformer, queries, proj, x, ids_BL=ids, mask_BL=mask, exact=self.exact)
 
     def _segment_draw(self, x_BTNC: Tensor, batch: dict[str, Any]) -> Tensor:

@@ -137,7 +137,7 @@ class SeViLA(nn.Module):
     def answerer_pass(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """(logits (B, L, V), loss) of the true answer from the frames that the frozen localizer keeps."""
         seen_BTNC = tower.look(self.visual_encoder, batch)
-        positions, _ = self.keep(seen_BTNC, batch)
+        positions, _ = self.keep(seen_BTNC, batch, scored=False)
         embeds, mask = self.answer_input(seen_BTNC, positions, batch)
         return self._teacher_forced(embeds, mask, batch["target_ids"], batch["target_mask"])
 
@@ -168,16 +168,16 @@ class SeViLA(nn.Module):
     @torch.no_grad()
     def score_options(self, batch: dict[str, Any]) -> OptionScores:
         """scores of the letters that exist, at the second decoder step."""
-        answers = self.answer(batch)
+        answers = self.answer(batch, scored=False)
         scores = answers.steps.scores[1][:, batch["letter_ids"]]
         exists = torch.arange(scores.shape[1], device=scores.device) < batch["num_options"][:, None]
         return OptionScores(scores.masked_fill(~exists, float("-inf")), kept_positions=answers.positions_BK)
 
     @torch.no_grad()
-    def answer(self, batch: dict[str, Any]) -> SeViLAAnswers:
-        """Localizer, then answerer."""
+    def answer(self, batch: dict[str, Any], *, scored: bool = True) -> SeViLAAnswers:
+        """Localizer, then answerer. `scored`: see `keep`."""
         seen_BTNC = tower.look(self.visual_encoder, batch)
-        positions, yes = self.keep(seen_BTNC, batch)
+        positions, yes = self.keep(seen_BTNC, batch, scored=scored)
         embeds, mask = self.answer_input(seen_BTNC, positions, batch)
         encoded = flan_t5.encode(self.t5_model, embeds, mask)
         settings = {"penalty": self.config.repetition_penalty}
@@ -202,15 +202,18 @@ class SeViLA(nn.Module):
         }
 
     @torch.no_grad()
-    def keep(self, seen_BTNC: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
-        """(positions (B, K) of the kept frames in temporal order, yes-scores (B, T)); all frames where K = T."""
+    def keep(self, seen_BTNC: Tensor, batch: dict[str, Any], *, scored: bool) -> tuple[Tensor, Tensor | None]:
+        """(positions (B, K) of the kept frames in temporal order, yes-scores (B, T) of the localizer).
+
+        Without `scored` the localizer looks only where its scores decide, not where all frames are kept anyway.
+        """
         frames = seen_BTNC.shape[1]
-        if self.config.selection == "uniform" or self.config.frames_kept >= frames:
-            kept = min(self.config.frames_kept, frames)
+        kept = min(self.config.frames_kept, frames)
+        if self.config.selection == "uniform" or (kept == frames and not scored):
             middle = [(2 * k + 1) * frames // (2 * kept) for k in range(kept)]
             return torch.tensor(middle, device=seen_BTNC.device).expand(len(seen_BTNC), -1), None
         yes_BT = self.frame_logits(seen_BTNC, batch)[..., 1]
-        return yes_BT.topk(self.config.frames_kept, dim=1).indices.sort(dim=1).values, yes_BT
+        return yes_BT.topk(kept, dim=1).indices.sort(dim=1).values, yes_BT
 
     @torch.no_grad()
     def frame_logits(self, seen_BTNC: Tensor, batch: dict[str, Any]) -> Tensor:
