@@ -260,3 +260,16 @@ def test_options_are_shown_with_letters(cache):
     assert conversation_of(choice("o", VIDEO, task="open_qa"), visual=8)[0]["value"] == "<video>\nwhat is it?"
     with pytest.raises(DataError, match="h: no answer to train on"):
         conversation_of(choice("h", VIDEO, answer_idx=None, answer=None), visual=8)
+
+
+def test_flips_at_evaluation_are_drawn_by_clip(cache):
+    processor = model_of(cache, stage="evaluate", eval_flip=True).processor(INFO, train=False, seed=0)
+
+    def shown(path, number):
+        return processor(choice(f"{path}/{number}", Media(kind="video", video_id=path, path=path)), picture(0, 8))
+
+    for path in ("a.mp4", "b.mp4", "c.mp4"):
+        pictures = [shown(path, number)["clip"].student for number in range(6)]
+        assert all(torch.equal(one, pictures[0]) for one in pictures), "questions about a clip share one prefix"
+    firsts = [shown(f"{number}.mp4", 0)["clip"].student for number in range(12)]
+    assert 0 < sum(torch.equal(one, firsts[0]) for one in firsts) < 12

@@ -93,7 +93,7 @@ class ConversationProcessor:
             "ids": ids,
             "labels": labels,
             "clip": clip,
-            "place": None if sample.media is None else (sample.media.path or sample.media.video_id, sample.span),
+            "place": _place(sample),
         }
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -192,9 +192,11 @@ class ConversationProcessor:
     def _flips(self, sample: Sample, epoch: int) -> tuple[bool, bool]:
         """Kept: student and teacher are mirrored independently, so half of the pairs do not match. [preprocess_*]
 
-        Changed: drawn by (seed, epoch, sample), not from a process's stream.
+        Changed: drawn by (seed, epoch, sample), not from a process's stream; at evaluation (`eval_flip`) by clip, so
+        that all questions about a clip see the same picture, which a batch computes once.
         """
-        draw = random.Random(draw_seed(self.seed, epoch, sample.uid, "flip"))
+        name = sample.uid if self.train else str(_place(sample))
+        draw = random.Random(draw_seed(self.seed, epoch, name, "flip"))
         student, teacher = draw.random() < self.flip, draw.random() < self.flip
         return student, student if self.sync_flip else teacher
 
@@ -224,6 +226,11 @@ def answer_of(sample: Sample) -> str | None:
         index = sample.answer_idx
         return None if index is None else f"{CHOSEN}{letter(index)[1:]} {sample.options[index]}"
     return next(iter(sample.texts), None) if sample.task == "caption" else sample.answer
+
+
+def _place(sample: Sample) -> tuple[str, tuple[float, float] | None] | None:
+    """What tells clips apart."""
+    return None if sample.media is None else (sample.media.path or sample.media.video_id, sample.span)
 
 
 def build_processor(
