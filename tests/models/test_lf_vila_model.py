@@ -137,6 +137,26 @@ def test_first_half_sees_the_video_before():
     assert tokens.flatten().tolist() == [1, 0, 2, 3, 4] and labels.tolist() == [0, 0, 1, 1, 1]
 
 
+def test_options_that_only_fill_up_a_row_change_no_loss():
+    model = tiny(LFVilaMultipleChoice, LFVilaMultipleChoiceConfig, max_subtitles=0).eval()
+    ids = torch.randint(5, 100, (2, 3, 2, 8))
+    batch = {"uid": ["a", "b"], "video": torch.randn(2, 3, 8, 64, 96), "text_ids": ids, "label": torch.tensor([2, 0])}
+    batch |= {"text_mask": torch.ones_like(ids), "span_labels": torch.tensor([[0, 0, 1, 1, 1, 0, 0, 0]] * 2)}
+    batch |= {"span_weights": torch.ones(2, 8), "num_options": torch.tensor([3, 3])}
+    whole = model({name: value for name, value in batch.items() if name != "num_options"})
+    equal = model(batch)
+    filled = {
+        name: torch.cat([batch[name], torch.zeros(2, 2, 2, 8).long()], dim=1) for name in ("text_ids", "text_mask")
+    }
+    more = model(batch | filled)
+    for name in ("answer", "span"):
+        assert torch.equal(whole.losses[name], equal.losses[name]), "nothing is missing, nothing changes"
+        torch.testing.assert_close(more.losses[name], whole.losses[name], rtol=1e-5, atol=1e-5)
+    grads = [torch.autograd.grad(one.total, model.video_token_pos.t_pos_embed)[0] for one in (whole, more)]
+    torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-5)
+    assert model.score_options(batch | filled).scores.isinf().tolist() == [[False] * 3 + [True] * 2] * 2
+
+
 def test_frames_that_do_not_fit_the_patch_are_told():
     with pytest.raises(ConfigError, match="multiples of the patch"):
         tiny().video_encoder(torch.zeros(1, 3, 8, 64, 98))
