@@ -1,6 +1,8 @@
 """LF-VILA: sizes of the published models, fast against exact, weights, a tiny run from videos to metrics."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +26,11 @@ from vidalign.models.lf_vila.heads import LFVilaAnswers, LFVilaMultipleChoice, L
 from vidalign.models.lf_vila.htwa import HTWASizes, VideoEncoder
 from vidalign.models.lf_vila.keys import load_pretrained
 from vidalign.models.lf_vila.pretrain import LFVilaPretrain, mismatch_half
+from vidalign.models.lf_vila.processor import TextRules
 from vidalign.models.lf_vila.retrieval import LFVilaRetrieval
 from vidalign.models.lf_vila.sizes import SIZES
 from vidalign.runners.run import Runner
-from vidalign.text.wordpiece import merge_neighbours
+from vidalign.text.wordpiece import merge_neighbours, open_wordpiece
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # (model class, config, millions of parameters): specification lf_vila, section 1
@@ -157,11 +160,28 @@ def test_options_that_only_fill_up_a_row_change_no_loss():
     assert model.score_options(batch | filled).scores.isinf().tolist() == [[False] * 3 + [True] * 2] * 2
 
 
+def test_without_a_longer_window_there_are_no_local_features():
+    sizes = HTWASizes(**SIZES["tiny"]["video"])
+    video = torch.randn(1, 3, 8, 64, 96)
+    assert VideoEncoder(sizes).local_features(video).shape == VideoEncoder(sizes)(video).shape
+    for window in (8, 1):  # none is longer; the first that is longer belongs to a stage too narrow
+        encoder = VideoEncoder(replace(sizes, local_window=window))
+        assert torch.isfinite(encoder(video)).all()
+        with pytest.raises(ConfigError, match=f"no local features.*local_window {window}"):
+            encoder.local_features(video)
+
+
 def test_frames_that_do_not_fit_the_patch_are_told():
     with pytest.raises(ConfigError, match="multiples of the patch"):
         tiny().video_encoder(torch.zeros(1, 3, 8, 64, 98))
     assert any(key == "clips" for key, _ in LFVilaConfig(size="tiny", num_frames=7).problems())
     assert Architecture.from_config(LFVilaRetrievalConfig()).patches == 6
+
+
+def test_a_paragraph_may_be_one_string(tmp_path):
+    rules = TextRules(open_wordpiece(None, cache_dir=tmp_path, pieces=2048), length=8, clips=4)
+    for ways in (rules.paragraph, rules.clip_sentences, partial(rules.paragraph, split=False)):
+        assert torch.equal(ways("the man runs.")[0], ways(["the man runs."])[0])
 
 
 def test_neighbours_are_merged_by_their_characters():
