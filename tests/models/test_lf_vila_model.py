@@ -135,6 +135,29 @@ def test_a_file_starts_a_model_with_other_temporal_windows(tmp_path):
     assert any(key == "temporal_windows" for key, _ in LFVilaConfig(size="tiny", temporal_windows=[1]).problems())
 
 
+def test_more_than_stage_one_can_be_frozen():
+    architecture = Architecture.from_config(LFVilaPretrainConfig(size="tiny"))
+
+    def layers(**settings):
+        model = LFVilaPretrain(architecture, **settings)
+        trains = [[p.requires_grad for p in layer.parameters()] for layer in model.text_encoder.bert.encoder.layer]
+        assert all(len(set(layer)) == 1 for layer in trains)
+        words = model.text_encoder.bert.embeddings.word_embeddings.weight
+        return words.requires_grad, [layer[0] for layer in trains]
+
+    # Four layers belong to stage one, of six.
+    assert layers(stage=2) == layers(stage=2, frozen_layers=2) == (False, [False] * 4 + [True] * 2)
+    assert layers(stage=2, frozen_layers=5) == (False, [False] * 5 + [True])
+    assert layers(stage=1) == (True, [True] * 4) and layers(stage=1, frozen_layers=1) == (False, [False] + [True] * 3)
+    quiet = LFVilaPretrain(architecture, stage=2, frozen_layers=5, frozen_dropout=False).train()
+    assert [layer.training for layer in quiet.text_encoder.bert.encoder.layer] == [False] * 5 + [True]
+    first = LFVilaPretrain(architecture, stage=1, frozen_stages=2).train().video_encoder
+    assert [(stage.training, next(stage.parameters()).requires_grad) for stage in first.layers][1:3] == [
+        (False, False),
+        (True, True),
+    ]
+
+
 def test_first_half_sees_the_video_before():
     tokens, labels = mismatch_half(torch.arange(5.0)[:, None, None])
     assert tokens.flatten().tolist() == [1, 0, 2, 3, 4] and labels.tolist() == [0, 0, 1, 1, 1]

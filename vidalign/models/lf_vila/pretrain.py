@@ -22,7 +22,11 @@ from vidalign.models.lf_vila.text_encoder import MaskedLanguageHead
 
 
 class LFVilaPretrain(LFVila):
-    """Paragraphs and videos of several clips -> contrastive losses (stage 1), or MLM and VTM (stage 2)."""
+    """Paragraphs and videos of several clips -> contrastive losses (stage 1), or MLM and VTM (stage 2).
+
+    frozen_stages: of the video encoder, see there; None: all in stage two. frozen_layers: of the text encoder, its
+    embeddings with them; -1: none. Stage two freezes all that stage one has trained, whatever the two say.
+    """
 
     abilities: ClassVar[frozenset[str]] = frozenset({"embed_video", "embed_text"})
 
@@ -36,6 +40,7 @@ class LFVilaPretrain(LFVila):
         mtc_temperature: float = 0.05,
         weights: dict[str, float] | None = None,
         frozen_stages: int | None = None,
+        frozen_layers: int = -1,
         frozen_dropout: bool = True,
     ) -> None:
         if frozen_stages is None:
@@ -47,6 +52,9 @@ class LFVilaPretrain(LFVila):
         width = architecture.bert.hidden_size
         for name in ("video_local_proj", "text_local_proj", "video_global_proj", "text_global_proj"):
             setattr(self, name, nn.Linear(width, width))
+        self.frozen_layers = max(frozen_layers, architecture.stage1_layers) if stage == 2 else frozen_layers
+        if self.frozen_layers >= 0:
+            self.text_encoder.freeze(self.frozen_layers)
         if stage == 2:
             self.freeze_stage_one()
 
@@ -69,10 +77,10 @@ class LFVilaPretrain(LFVila):
         )
 
     def stage_one_parts(self) -> Iterator[nn.Module]:
-        """Everything that stage one has trained and stage two leaves alone."""
+        """Everything that stage two leaves alone: what stage one has trained, and further frozen layers."""
         yield self.video_encoder
         yield from (self.text_encoder.bert.embeddings, self.sent_embedding)
-        yield from self.text_encoder.bert.encoder.layer[: self.architecture.stage1_layers]
+        yield from self.text_encoder.bert.encoder.layer[: self.frozen_layers]
         yield from (self.video_local_proj, self.text_local_proj, self.video_global_proj, self.text_global_proj)
 
     def freeze_stage_one(self) -> None:
