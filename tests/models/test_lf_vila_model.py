@@ -158,6 +158,17 @@ def test_more_than_stage_one_can_be_frozen():
     ]
 
 
+def test_a_batch_without_wrong_pairs_is_told_once(caplog):
+    model = tiny(LFVilaPretrain, LFVilaPretrainConfig, stage=2)
+    ids = torch.randint(5, 100, (4, 4, 8))
+    labels = torch.full((4, 32), -100).index_fill(1, torch.tensor([3]), 7)
+    batch = {"uid": list("abcd"), "video": torch.randn(4, 3, 8, 64, 96), "text_ids": ids, "mlm_labels": labels}
+    batch["text_mask"] = torch.ones_like(ids)
+    for count, told in ((4, 0), (3, 1), (2, 1)):
+        model({name: value[:count] for name, value in batch.items()})
+        assert caplog.text.count("run.batch_size_per_gpu to 4 or more") == told
+
+
 def test_first_half_sees_the_video_before():
     tokens, labels = mismatch_half(torch.arange(5.0)[:, None, None])
     assert tokens.flatten().tolist() == [1, 0, 2, 3, 4] and labels.tolist() == [0, 0, 1, 1, 1]

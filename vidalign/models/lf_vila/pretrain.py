@@ -6,6 +6,7 @@ Legend: B samples, M clips or sentences, L tokens of a sentence, C width, N labe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -19,6 +20,10 @@ from vidalign.models.lf_vila.base import Architecture, LFVila, accuracy
 from vidalign.models.lf_vila.features import EncodedText, join_modalities, unit
 from vidalign.models.lf_vila.mtc import IGNORED, MTCSizes, global_contrastive_loss, mtc_loss
 from vidalign.models.lf_vila.text_encoder import MaskedLanguageHead
+
+_log = logging.getLogger(__name__)
+# Below it the half of the batch that gets another sample's video has one sample or none, see mismatch_half.
+_SMALLEST_BATCH = 4
 
 
 class LFVilaPretrain(LFVila):
@@ -47,6 +52,7 @@ class LFVilaPretrain(LFVila):
             frozen_stages = len(architecture.video.depths) if stage == 2 else -1
         super().__init__(architecture, text={"pretraining": True}, cross_modal=stage == 2, frozen_stages=frozen_stages)
         self.stage, self.mtc, self.frozen_dropout = stage, mtc or MTCSizes(), frozen_dropout
+        self._told_small = False
         self.temperature, self.mtc_temperature = temperature, mtc_temperature
         self.weights = {"ct_global": 1.0, "ct_time": 0.25, "mlm": 1.0, "vtm": 10.0} | (weights or {})
         width = architecture.bert.hidden_size
@@ -121,7 +127,16 @@ class LFVilaPretrain(LFVila):
         losses = {"ct_global": self.weights["ct_global"] * ct_global, "ct_time": self.weights["ct_time"] * ct_time}
         return Output(losses=losses, counts=self.supervised_counts(batch))
 
+    def _tell_small(self, count: int) -> None:
+        if count < _SMALLEST_BATCH and not self._told_small:
+            self._told_small = True
+            _log.warning(
+                f"{count} samples in a batch: video-text matching sees no video of another sample and learns nothing; "
+                f"set run.batch_size_per_gpu to {_SMALLEST_BATCH} or more"
+            )
+
     def _fuse(self, batch: dict[str, Any]) -> Output:
+        self._tell_small(len(batch["video"]))
         with torch.no_grad():  # all of stage one is frozen
             text, pooled_BDPC = self.encode_text(batch), self.pooled(batch["video"])
         visual_BNC, vtm_labels_B = mismatch_half(self.video_token_pos(pooled_BDPC))
