@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from adapters.lf_vila_inputs import run_stage1_to_stage2
+from refcases.case import Case
 from video_files import make_video
 
 from vidalign.common.errors import CheckpointError, ConfigError
@@ -115,9 +117,45 @@ def test_a_stage_one_file_starts_any_model_and_a_wrong_one_is_told():
         load_pretrained(model, stage_one, where="x")
         name = "video_encoder.layers.2.blocks.1.mlp.fc1.weight"
         assert torch.equal(model.state_dict()[name], stage_one[name])
+    with torch.device("meta"):  # a dry run
+        load_pretrained(tiny(segments=9), stage_one, where="x")
     broken = {name: value for name, value in stage_one.items() if "layers.3." not in name}
     with pytest.raises(CheckpointError, match=r"missing: video_encoder\.layers\.3"):
         load_pretrained(tiny(), broken, where="x")
+
+
+def test_what_fits_of_an_odd_file_is_loaded_on_request_alone(tmp_path, caplog):
+    file = tiny(LFVilaPretrain, LFVilaPretrainConfig, segments=10).export_state() | {"odd.weight": torch.zeros(2)}
+    lacking = "text_encoder.bert.encoder.layer.0.attention.self.query.weight"
+    taken = file.pop(lacking)
+    torch.save(file, tmp_path / "odd.pt")
+    own = tiny()
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"(?s)missing: text_enc.*surplus: odd.*shape of sent_embedding\.segment"):
+        load_pretrained(own, file, where="x")
+    assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
+    report = load_pretrained(own, file, where="x", partly=True)
+    assert lacking in report.left and "odd.weight" in report.surplus
+    assert report.misshapen == ["sent_embedding.segment_embeddings.weight"]
+    for name, value in own.state_dict().items():
+        assert torch.equal(value, file[name] if name in report.loaded else before[name]), name
+    model = tiny(start=StartWeights(pretrained=str(tmp_path / "odd.pt"), partly=True))
+    assert not torch.equal(model.state_dict()[lacking], taken)
+    assert f"not in the file (1): {lacking}" in caplog.text and "of another shape (1): sent_embedding" in caplog.text
+
+
+def test_an_odd_stage_one_file_ends_as_officially():
+    case = Case(REPOSITORY / "tests" / "golden" / "lf_vila" / "weights_stage1_to_stage2.json")
+    facts = case.json["facts"]
+    names = {"stage1": "sent_embedding.norm.weight", "bert": "bert.encoder.layer.13.output.dense.weight"}
+    facts["stage1_file_keys"] = [*facts["stage1_file_keys"], "odd.weight"]
+    facts["stage1_file_keys"].remove(names["stage1"])
+    facts["bert_file_keys"] = [*facts["bert_file_keys"], "odd.weight"]
+    facts["bert_file_keys"].remove(names["bert"])
+    made = run_stage1_to_stage2(case)
+    left = {*facts["left_at_init"], names["stage1"], f"text_encoder.{names['bert']}"}
+    assert set(made["json:facts/left_at_init"]) == left
+    assert set(made["json:facts/equal_to_stage1_file"]) == {*facts["equal_to_stage1_file"]} - {names["stage1"]}
 
 
 def test_a_file_starts_a_model_with_other_temporal_windows(tmp_path):
