@@ -49,6 +49,8 @@ def pretrain_model(values: dict[str, Any], video: list[int], *, mask: str = "mas
         temperature=training["temp"],
         mtc_temperature=training["time_temp"],
         weights=weights,
+        frozen_stages=values["VideoEncoder"].get("frozen_stages", -1),
+        frozen_layers=values.get("bert_frozen_stage", -1),
     )
 
 

@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from adapters.lf_vila_inputs import run_stage1_to_stage2
+from refcases.case import Case
 from video_files import make_video
 
 from vidalign.common.errors import CheckpointError, ConfigError, DataError
@@ -27,11 +30,11 @@ from vidalign.models.lf_vila.heads import LFVilaAnswers, LFVilaMultipleChoice, L
 from vidalign.models.lf_vila.htwa import HTWASizes, VideoEncoder
 from vidalign.models.lf_vila.keys import load_pretrained
 from vidalign.models.lf_vila.pretrain import LFVilaPretrain, mismatch_half
-from vidalign.models.lf_vila.processor import AnswersContent, ChoiceContent, VideoContent
+from vidalign.models.lf_vila.processor import AnswersContent, ChoiceContent, TextRules, VideoContent
 from vidalign.models.lf_vila.retrieval import LFVilaRetrieval
 from vidalign.models.lf_vila.sizes import SIZES
 from vidalign.runners.run import Runner
-from vidalign.text.wordpiece import merge_neighbours
+from vidalign.text.wordpiece import merge_neighbours, open_wordpiece
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # (model class, config, millions of parameters): specification lf_vila, section 1
@@ -116,9 +119,45 @@ def test_a_stage_one_file_starts_any_model_and_a_wrong_one_is_told():
         load_pretrained(model, stage_one, where="x")
         name = "video_encoder.layers.2.blocks.1.mlp.fc1.weight"
         assert torch.equal(model.state_dict()[name], stage_one[name])
+    with torch.device("meta"):  # a dry run
+        load_pretrained(tiny(segments=9), stage_one, where="x")
     broken = {name: value for name, value in stage_one.items() if "layers.3." not in name}
     with pytest.raises(CheckpointError, match=r"missing: video_encoder\.layers\.3"):
         load_pretrained(tiny(), broken, where="x")
+
+
+def test_what_fits_of_an_odd_file_is_loaded_on_request_alone(tmp_path, caplog):
+    file = tiny(LFVilaPretrain, LFVilaPretrainConfig, segments=10).export_state() | {"odd.weight": torch.zeros(2)}
+    lacking = "text_encoder.bert.encoder.layer.0.attention.self.query.weight"
+    taken = file.pop(lacking)
+    torch.save(file, tmp_path / "odd.pt")
+    own = tiny()
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"(?s)missing: text_enc.*surplus: odd.*shape of sent_embedding\.segment"):
+        load_pretrained(own, file, where="x")
+    assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
+    report = load_pretrained(own, file, where="x", partly=True)
+    assert lacking in report.left and "odd.weight" in report.surplus
+    assert report.misshapen == ["sent_embedding.segment_embeddings.weight"]
+    for name, value in own.state_dict().items():
+        assert torch.equal(value, file[name] if name in report.loaded else before[name]), name
+    model = tiny(start=StartWeights(pretrained=str(tmp_path / "odd.pt"), partly=True))
+    assert not torch.equal(model.state_dict()[lacking], taken)
+    assert f"not in the file (1): {lacking}" in caplog.text and "of another shape (1): sent_embedding" in caplog.text
+
+
+def test_an_odd_stage_one_file_ends_as_officially():
+    case = Case(REPOSITORY / "tests" / "golden" / "lf_vila" / "weights_stage1_to_stage2.json")
+    facts = case.json["facts"]
+    names = {"stage1": "sent_embedding.norm.weight", "bert": "bert.encoder.layer.13.output.dense.weight"}
+    facts["stage1_file_keys"] = [*facts["stage1_file_keys"], "odd.weight"]
+    facts["stage1_file_keys"].remove(names["stage1"])
+    facts["bert_file_keys"] = [*facts["bert_file_keys"], "odd.weight"]
+    facts["bert_file_keys"].remove(names["bert"])
+    made = run_stage1_to_stage2(case)
+    left = {*facts["left_at_init"], names["stage1"], f"text_encoder.{names['bert']}"}
+    assert set(made["json:facts/left_at_init"]) == left
+    assert set(made["json:facts/equal_to_stage1_file"]) == {*facts["equal_to_stage1_file"]} - {names["stage1"]}
 
 
 def test_a_file_starts_a_model_with_other_temporal_windows(tmp_path):
@@ -136,9 +175,74 @@ def test_a_file_starts_a_model_with_other_temporal_windows(tmp_path):
     assert any(key == "temporal_windows" for key, _ in LFVilaConfig(size="tiny", temporal_windows=[1]).problems())
 
 
+def test_more_than_stage_one_can_be_frozen():
+    architecture = Architecture.from_config(LFVilaPretrainConfig(size="tiny"))
+
+    def layers(**settings):
+        model = LFVilaPretrain(architecture, **settings)
+        trains = [[p.requires_grad for p in layer.parameters()] for layer in model.text_encoder.bert.encoder.layer]
+        assert all(len(set(layer)) == 1 for layer in trains)
+        words = model.text_encoder.bert.embeddings.word_embeddings.weight
+        return words.requires_grad, [layer[0] for layer in trains]
+
+    # Four layers belong to stage one, of six.
+    assert layers(stage=2) == layers(stage=2, frozen_layers=2) == (False, [False] * 4 + [True] * 2)
+    assert layers(stage=2, frozen_layers=5) == (False, [False] * 5 + [True])
+    assert layers(stage=1) == (True, [True] * 4) and layers(stage=1, frozen_layers=1) == (False, [False] + [True] * 3)
+    quiet = LFVilaPretrain(architecture, stage=2, frozen_layers=5, frozen_dropout=False).train()
+    assert [layer.training for layer in quiet.text_encoder.bert.encoder.layer] == [False] * 5 + [True]
+    first = LFVilaPretrain(architecture, stage=1, frozen_stages=2).train().video_encoder
+    assert [(stage.training, next(stage.parameters()).requires_grad) for stage in first.layers][1:3] == [
+        (False, False),
+        (True, True),
+    ]
+
+
+def test_a_batch_without_wrong_pairs_is_told_once(caplog):
+    model = tiny(LFVilaPretrain, LFVilaPretrainConfig, stage=2)
+    ids = torch.randint(5, 100, (4, 4, 8))
+    labels = torch.full((4, 32), -100).index_fill(1, torch.tensor([3]), 7)
+    batch = {"uid": list("abcd"), "video": torch.randn(4, 3, 8, 64, 96), "text_ids": ids, "mlm_labels": labels}
+    batch["text_mask"] = torch.ones_like(ids)
+    for count, told in ((4, 0), (3, 1), (2, 1)):
+        model({name: value[:count] for name, value in batch.items()})
+        assert caplog.text.count("run.batch_size_per_gpu to 4 or more") == told
+
+
 def test_first_half_sees_the_video_before():
     tokens, labels = mismatch_half(torch.arange(5.0)[:, None, None])
     assert tokens.flatten().tolist() == [1, 0, 2, 3, 4] and labels.tolist() == [0, 0, 1, 1, 1]
+
+
+def test_options_that_only_fill_up_a_row_change_no_loss():
+    model = tiny(LFVilaMultipleChoice, LFVilaMultipleChoiceConfig, max_subtitles=0).eval()
+    ids = torch.randint(5, 100, (2, 3, 2, 8))
+    batch = {"uid": ["a", "b"], "video": torch.randn(2, 3, 8, 64, 96), "text_ids": ids, "label": torch.tensor([2, 0])}
+    batch |= {"text_mask": torch.ones_like(ids), "span_labels": torch.tensor([[0, 0, 1, 1, 1, 0, 0, 0]] * 2)}
+    batch |= {"span_weights": torch.ones(2, 8), "num_options": torch.tensor([3, 3])}
+    whole = model({name: value for name, value in batch.items() if name != "num_options"})
+    equal = model(batch)
+    filled = {
+        name: torch.cat([batch[name], torch.zeros(2, 2, 2, 8).long()], dim=1) for name in ("text_ids", "text_mask")
+    }
+    more = model(batch | filled)
+    for name in ("answer", "span"):
+        assert torch.equal(whole.losses[name], equal.losses[name]), "nothing is missing, nothing changes"
+        torch.testing.assert_close(more.losses[name], whole.losses[name], rtol=1e-5, atol=1e-5)
+    grads = [torch.autograd.grad(one.total, model.video_token_pos.t_pos_embed)[0] for one in (whole, more)]
+    torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-5)
+    assert model.score_options(batch | filled).scores.isinf().tolist() == [[False] * 3 + [True] * 2] * 2
+
+
+def test_without_a_longer_window_there_are_no_local_features():
+    sizes = HTWASizes(**SIZES["tiny"]["video"])
+    video = torch.randn(1, 3, 8, 64, 96)
+    assert VideoEncoder(sizes).local_features(video).shape == VideoEncoder(sizes)(video).shape
+    for window in (8, 1):  # none is longer; the first that is longer belongs to a stage too narrow
+        encoder = VideoEncoder(replace(sizes, local_window=window))
+        assert torch.isfinite(encoder(video)).all()
+        with pytest.raises(ConfigError, match=f"no local features.*local_window {window}"):
+            encoder.local_features(video)
 
 
 def test_frames_that_do_not_fit_the_patch_are_told():
@@ -146,6 +250,12 @@ def test_frames_that_do_not_fit_the_patch_are_told():
         tiny().video_encoder(torch.zeros(1, 3, 8, 64, 98))
     assert any(key == "clips" for key, _ in LFVilaConfig(size="tiny", num_frames=7).problems())
     assert Architecture.from_config(LFVilaRetrievalConfig()).patches == 6
+
+
+def test_a_paragraph_may_be_one_string(tmp_path):
+    rules = TextRules(open_wordpiece(None, cache_dir=tmp_path, pieces=2048), length=8, clips=4)
+    for ways in (rules.paragraph, rules.clip_sentences, partial(rules.paragraph, split=False)):
+        assert torch.equal(ways("the man runs.")[0], ways(["the man runs."])[0])
 
 
 def test_neighbours_are_merged_by_their_characters():

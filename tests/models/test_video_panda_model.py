@@ -12,6 +12,7 @@ from vidalign.common.sample import DatasetInfo, Media, Sample
 from vidalign.models.video_panda.config import VideoPandaConfig
 from vidalign.models.video_panda.keys import canonical, official_name, own_tensors
 from vidalign.models.video_panda.model import VideoPanda
+from vidalign.models.video_panda.processor import conversation_of
 from vidalign.models.video_panda.stage_folder import write_stage_folder
 
 INFO = DatasetInfo(name="made", task="dialogue")
@@ -222,3 +223,53 @@ def test_flips_follow_from_seed_epoch_and_sample(cache):
     assert drawn() == drawn() and {(True, False), (False, True)} <= set(drawn())
     assert all(student == teacher for student, teacher in drawn(sync_flip=True))
     assert set(drawn(flip=0.0)) == {(False, False)}
+
+
+def choice(uid, media, task="mc_qa", **values):
+    given = {"question": "what is it?", "options": ("a ball", "a cup"), "answer_idx": 1, "answer": "a cup", **values}
+    return Sample(uid=uid, dataset="made", split="test", task=task, media=media, **given)
+
+
+def test_a_folder_of_pictures_is_a_video_and_one_picture_is_none(cache):
+    processor = model_of(cache, stage="evaluate").processor(INFO, train=False, seed=0)
+    folder = Media(kind="frames", video_id="tvqa/clip_00", path="tvqa/clip_00")
+    batch = processor.collate(
+        [processor(choice("m", folder), picture(0, 5)), processor(choice("p", PICTURE), picture(1, 1))]
+    )
+    assert batch["clips"] == [8, 1] and [box.empty for box in batch["boxes"][:8]] == [False] * 5 + [True] * 3
+
+
+def test_a_wrong_number_of_placeholders_names_the_question(cache):
+    processor = model_of(cache, stage="evaluate").processor(INFO, train=False, seed=0)
+    item = processor(choice("made/test/7", VIDEO, question="<image> what?"), picture(0, 8))
+    with pytest.raises(DataError, match="made/test/7: 9 picture placeholders for 8 frames"):
+        processor.collate([item])
+
+
+def test_options_are_shown_with_letters(cache):
+    model = model_of(cache, stage="evaluate")
+    asked = model.processor(INFO, train=False, seed=0)
+    text = asked.tokenizer.decode([one for one in asked(choice("q", VIDEO), picture(0, 8))["ids"] if one >= 0])
+    block = "Question: what is it?\nOptions:\n(A) a ball\n(B) a cup\nOnly give the best option."
+    assert text.endswith(f"\n{block} ASSISTANT: Best option:(")
+    item = model.processor(INFO, train=True, seed=0)(choice("t", VIDEO), picture(0, 8))
+    said = asked.tokenizer.decode([one for one in item["labels"] if one >= 0])
+    assert said.removesuffix("</s>").strip() == "Best option:(B) a cup"
+    # The event that follows (VLEP) has options alone; open questions stay as they are.
+    assert "more likely to happen" in conversation_of(choice("v", VIDEO, question=None), visual=8)[0]["value"]
+    assert conversation_of(choice("o", VIDEO, task="open_qa"), visual=8)[0]["value"] == "<video>\nwhat is it?"
+    with pytest.raises(DataError, match="h: no answer to train on"):
+        conversation_of(choice("h", VIDEO, answer_idx=None, answer=None), visual=8)
+
+
+def test_flips_at_evaluation_are_drawn_by_clip(cache):
+    processor = model_of(cache, stage="evaluate", eval_flip=True).processor(INFO, train=False, seed=0)
+
+    def shown(path, number):
+        return processor(choice(f"{path}/{number}", Media(kind="video", video_id=path, path=path)), picture(0, 8))
+
+    for path in ("a.mp4", "b.mp4", "c.mp4"):
+        pictures = [shown(path, number)["clip"].student for number in range(6)]
+        assert all(torch.equal(one, pictures[0]) for one in pictures), "questions about a clip share one prefix"
+    firsts = [shown(f"{number}.mp4", 0)["clip"].student for number in range(12)]
+    assert 0 < sum(torch.equal(one, firsts[0]) for one in firsts) < 12

@@ -139,6 +139,7 @@ class LFVila(nn.Module, ABC):
             bert=config.start.bert,
             pretrained=config.start.pretrained,
             resize_windows=config.temporal_windows is not None,
+            partly=config.start.partly,
         )
         return model
 

@@ -19,6 +19,11 @@ class StartWeights:
         None, "stage-one or stage-two file of LF-VILA; heads that it lacks keep their random start", path=True
     )
 
+    partly: bool = option(
+        False,
+        "load what fits of `pretrained` and tell the rest in the log, as officially; false: all of it or an error",
+    )
+
     def missing_files(self) -> list[tuple[str, str]]:
         """Files that are not where the config says: (key, sentence)."""
         named = {name: getattr(self, name) for name in ("swin", "bert", "pretrained")}

@@ -82,7 +82,7 @@ class LFVilaMultipleChoice(LFVila):
         return ("answer", "span")
 
     def forward(self, batch: dict[str, Any]) -> Output:
-        """Cross entropy over the options, and over the frames where batch["span_labels"] is there."""
+        """Cross entropy over a sample's own options, and over the frames where batch["span_labels"] is there."""
         logits_BO, spans_BD2 = self.logits(batch)
         loss = F.cross_entropy(logits_BO.float(), batch["label"])
         losses, logs = {"answer": loss}, {"accuracy": accuracy(logits_BO, batch["label"])}
@@ -95,7 +95,10 @@ class LFVilaMultipleChoice(LFVila):
         return Output(losses=losses, counts=counts, logs=logs)
 
     def logits(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """((B, O) scores, (B, D, 2) scores of frames outside and inside the span: the largest over the options)."""
+        """((B, O) scores, (B, D, 2) scores of frames outside and inside the span: the largest over the options).
+
+        Options that only fill up a row of fewer (batch["num_options"], see collate) have the score -inf and no frames.
+        """
         ids_BOML, mask_BOML = batch["text_ids"], batch["text_mask"]
         if self.merge_sentences:
             ids_BOML, mask_BOML = (rearrange(one, "b o m l -> b o 1 (m l)") for one in (ids_BOML, mask_BOML))
@@ -109,14 +112,17 @@ class LFVilaMultipleChoice(LFVila):
         frames = rearrange(
             hidden_RTC[:, -visual_BNC.shape[1] :], "r (d p) c -> r d p c", d=self.architecture.num_frames
         ).mean(dim=2)
-        spans = self.text_encoder.span_classifier(frames)
-        return scores.view(-1, options), rearrange(spans, "(b o) d k -> b o d k", o=options).amax(dim=1)
+        scores_BO = scores.view(-1, options)
+        spans_BOD2 = rearrange(self.text_encoder.span_classifier(frames), "(b o) d k -> b o d k", o=options)
+        if "num_options" in batch:
+            missing_BO = torch.arange(options, device=scores.device) >= batch["num_options"][:, None]
+            scores_BO = scores_BO.masked_fill(missing_BO, float("-inf"))
+            spans_BOD2 = spans_BOD2.masked_fill(missing_BO[:, :, None, None], float("-inf"))
+        return scores_BO, spans_BOD2.amax(dim=1)
 
     def score_options(self, batch: dict[str, Any]) -> OptionScores:
         """scores: (B, O) logits, -inf where a sample has fewer options."""
-        logits_BO, _ = self.logits(batch)
-        missing_BO = torch.arange(logits_BO.shape[1], device=logits_BO.device) >= batch["num_options"][:, None]
-        return OptionScores(logits_BO.masked_fill(missing_BO, float("-inf")))
+        return OptionScores(self.logits(batch)[0])
 
 
 def span_loss(spans_BD2: Tensor, labels_BD: Tensor, weights_BD: Tensor) -> Tensor:

@@ -298,11 +298,20 @@ class VideoEncoder(nn.Module):
         return outputs
 
     def local_features(self, video: Tensor) -> Tensor:
-        """The early exit: what enters the first stage whose temporal window exceeds `local_window`, merged, normed."""
+        """The early exit: what enters the first stage whose temporal window exceeds `local_window`, merged, normed.
+
+        ConfigError where there is no such stage, or none of half the final width.
+        """
+        sizes = self.sizes
+        times = [window[0] for window in sizes.window_size]
+        first = next((stage for stage, time in enumerate(times) if time > sizes.local_window), None)
+        if first is None or 2 * sizes.embed_dim * 2 ** sizes.stages[first] != sizes.out_dim:
+            raise ConfigError(
+                f"no local features: the first temporal window above local_window {sizes.local_window} must be that of "
+                f"a stage half as wide as the last one; the windows are {times}, the stages {list(sizes.stages)}"
+            )
         x = self.patch_embed(video)
-        for stage, window in zip(self.layers, self.sizes.window_size, strict=True):
-            if window[0] > self.sizes.local_window:
-                break
+        for stage in self.layers[:first]:
             x = stage(x)
         return self.norm_local(self.local_feat_proj(x))
 

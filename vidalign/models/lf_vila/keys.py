@@ -5,6 +5,7 @@ Our modules have the released names. Legend: H heads, R rows of a bias table.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from vidalign.checkpoint.load import model_state, read_checkpoint
 from vidalign.common.errors import CheckpointError
 from vidalign.layers.window3d import Size3, table_rows
 
+_log = logging.getLogger(__name__)
 SEGMENTS = "sent_embedding.segment_embeddings.weight"
 _TABLE = "relative_position_bias_table"
 # Buffers in released files that are computed here.
@@ -30,11 +32,15 @@ _MERGING = re.compile(r"layers\.(\d+)\.downsample\.(.+)")
 
 @dataclass
 class Report:
-    """What a file did to a model: names loaded, names the model lacks, names the file lacks."""
+    """What a file did to a model: names loaded, names the model lacks, names the file lacks, names of other shapes.
+
+    Only a load of what fits has names of other shapes.
+    """
 
     loaded: list[str] = field(default_factory=list)
     surplus: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
 
 
 def without_buffers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -51,12 +57,19 @@ def load_complete(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def start_from(
-    model: nn.Module, *, swin: str | None, bert: str | None, pretrained: str | None, resize_windows: bool = False
+    model: nn.Module,
+    *,
+    swin: str | None,
+    bert: str | None,
+    pretrained: str | None,
+    resize_windows: bool = False,
+    partly: bool = False,
 ) -> Report:
     """The starting weights of a run, in the official order: Swin, BERT, then a file of LF-VILA over both.
 
     Heads may be absent from a file or from the model; any other misfit is a CheckpointError. resize_windows: bias
-    tables of the last file may belong to other temporal windows.
+    tables of the last file may belong to other temporal windows. partly: of the last file what fits is loaded, and the
+    log tells the rest.
     """
     report = Report()
     if swin is not None:
@@ -71,15 +84,27 @@ def start_from(
         state = model_state(read_checkpoint(pretrained), where=pretrained)
         if resize_windows:
             state = change_window(state, model.video_encoder.sizes.window_size)
-        report = load_pretrained(model, state, where=pretrained)
+        report = load_pretrained(model, state, where=pretrained, partly=partly)
+        if partly:
+            tell(report, where=pretrained)
     return report
 
 
-def load_bert(model: nn.Module, state: Mapping[str, Tensor], *, where: str, rename_norms: bool = True) -> Report:
+def tell(report: Report, *, where: str) -> None:
+    """What of a file was loaded and what was not, into the log."""
+    kinds = {"not in the file": report.left, "not in the model": report.surplus, "of another shape": report.misshapen}
+    lines = [f"\n  {what} ({len(names)}): {', '.join(names)}" for what, names in kinds.items() if names]
+    _log.warning(f"{where}: {len(report.loaded)} tensors loaded{''.join(lines)}")
+
+
+def load_bert(
+    model: nn.Module, state: Mapping[str, Tensor], *, where: str, rename_norms: bool = True, partly: bool = False
+) -> Report:
     """A BERT file into model.text_encoder; layers that the model does not own are passed over.
 
     Changed: old files call the norms' weights gamma and beta, which the official loader misses; here they are renamed
-    (rename_norms False keeps to the official result). The next-sentence head never fits. [weights_stage1_to_stage2]
+    (rename_norms False keeps to the official result). The next-sentence head never fits. partly: see `load_pretrained`.
+    [weights_stage1_to_stage2]
     """
     state = without_buffers(state)
     if rename_norms:
@@ -87,26 +112,25 @@ def load_bert(model: nn.Module, state: Mapping[str, Tensor], *, where: str, rena
     if "cls.predictions.bias" in state:
         state.setdefault("cls.predictions.decoder.bias", state["cls.predictions.bias"])
     heads = ("cls.", "seq_relationship.", "classifier.", "span_classifier.", "bert.pooler.")
-    norms = () if rename_norms else ("bert.", "cls.")
-    return _load_part(
-        model.text_encoder,
-        state,
-        where=where,
-        may_lack=(*heads, *norms),
-        may_exceed=(*heads, "bert.encoder.layer.", *norms),
-    )
+    beyond = (*heads, "bert.encoder.layer.")
+    return _load_part(model.text_encoder, state, where=where, may_lack=heads, may_exceed=beyond, partly=partly)
 
 
 def _norm_name(match: re.Match[str]) -> str:
     return "LayerNorm." + {"gamma": "weight", "beta": "bias"}[match[1]]
 
 
-def load_pretrained(model: nn.Module, state: Mapping[str, Tensor], *, where: str) -> Report:
+def load_pretrained(model: nn.Module, state: Mapping[str, Tensor], *, where: str, partly: bool = False) -> Report:
     """A stage-one or stage-two file into any LF-VILA model. Heads and layers over both modalities may be on one side
-    only; a shorter table of sentence numbers is filled up with the model's own last rows."""
+    only; a shorter table of sentence numbers is filled up with the model's own last rows.
+
+    Changed: the official loader takes what fits of any file and prints the rest. Here any other misfit is an error and
+    nothing is loaded: a run from half a file would look like one from all of it, and where all fits the result is the
+    same. partly: as officially; the Report tells what did not fit. [weights_stage1_to_stage2]
+    """
     given = without_buffers(state)
     own = model.state_dict()
-    if SEGMENTS in given and SEGMENTS in own and len(given[SEGMENTS]) < len(own[SEGMENTS]):
+    if SEGMENTS in given and SEGMENTS in own and given[SEGMENTS].shape[1:] == own[SEGMENTS].shape[1:]:
         given[SEGMENTS] = extend_rows(given[SEGMENTS], own[SEGMENTS])
     first = getattr(getattr(model, "architecture", None), "stage1_layers", 0)
     cross = tuple(f"text_encoder.bert.encoder.layer.{i}." for i in range(first, 200))
@@ -116,16 +140,16 @@ def load_pretrained(model: nn.Module, state: Mapping[str, Tensor], *, where: str
         *("video_local_proj.", "text_local_proj.", "video_global_proj.", "text_global_proj."),
     )
     text = ("text_encoder.", "sent_embedding.") if not hasattr(model, "text_encoder") else ()
-    # A head of another size is a new head.
-    for name in [name for name in given if name.startswith(heads) and name in own]:
-        if given[name].shape != own[name].shape:
-            del given[name]
-    return _load_part(model, given, where=where, may_lack=(*heads, *cross), may_exceed=(*heads, *cross, *text))
+    if not partly:  # a head of another size is a new head
+        other = [name for name in given if name in own and given[name].shape != own[name].shape]
+        given = {name: value for name, value in given.items() if name not in other or not name.startswith(heads)}
+    may_lack, may_exceed = (*heads, *cross), (*heads, *cross, *text)
+    return _load_part(model, given, where=where, may_lack=may_lack, may_exceed=may_exceed, partly=partly)
 
 
 def extend_rows(short: Tensor, own: Tensor) -> Tensor:
-    """The file's rows, then the model's own remaining ones."""
-    return torch.cat([short.to(own.dtype), own[len(short) :].to(short.device)])
+    """The file's rows, then the model's own remaining ones, if any."""
+    return torch.cat([short.to(own), own[len(short) :]])
 
 
 def _load_part(
@@ -135,6 +159,7 @@ def _load_part(
     where: str,
     may_lack: tuple[str, ...],
     may_exceed: tuple[str, ...],
+    partly: bool = False,
 ) -> Report:
     own = module.state_dict()
     surplus = [name for name in state if name not in own]
@@ -144,11 +169,11 @@ def _load_part(
     shapes = [n for n in own if n in state and own[n].shape != state[n].shape]
     problems = [f"missing: {name}" for name in gone] + [f"surplus: {name}" for name in odd]
     problems += [f"shape of {n}: file {tuple(state[n].shape)}, model {tuple(own[n].shape)}" for n in shapes]
-    if problems:
+    if problems and not partly:
         raise CheckpointError(f"{where} does not fit; nothing was loaded:\n  " + "\n  ".join(problems))
-    given = {name: value for name, value in state.items() if name in own}
+    given = {name: value for name, value in state.items() if name in own and name not in shapes}
     _copy(module, given)
-    return Report(list(given), surplus, lacking)
+    return Report(list(given), surplus, lacking, shapes)
 
 
 def _copy(module: nn.Module, given: Mapping[str, Tensor]) -> None:

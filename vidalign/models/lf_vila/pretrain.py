@@ -6,6 +6,7 @@ Legend: B samples, M clips or sentences, L tokens of a sentence, C width, N labe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -20,9 +21,17 @@ from vidalign.models.lf_vila.features import EncodedText, join_modalities, unit
 from vidalign.models.lf_vila.mtc import IGNORED, MTCSizes, global_contrastive_loss, mtc_loss
 from vidalign.models.lf_vila.text_encoder import MaskedLanguageHead
 
+_log = logging.getLogger(__name__)
+# Below it the half of the batch that gets another sample's video has one sample or none, see mismatch_half.
+_SMALLEST_BATCH = 4
+
 
 class LFVilaPretrain(LFVila):
-    """Paragraphs and videos of several clips -> contrastive losses (stage 1), or MLM and VTM (stage 2)."""
+    """Paragraphs and videos of several clips -> contrastive losses (stage 1), or MLM and VTM (stage 2).
+
+    frozen_stages: of the video encoder, see there; None: all in stage two. frozen_layers: of the text encoder, its
+    embeddings with them; -1: none. Stage two freezes all that stage one has trained, whatever the two say.
+    """
 
     abilities: ClassVar[frozenset[str]] = frozenset({"embed_video", "embed_text"})
 
@@ -36,17 +45,22 @@ class LFVilaPretrain(LFVila):
         mtc_temperature: float = 0.05,
         weights: dict[str, float] | None = None,
         frozen_stages: int | None = None,
+        frozen_layers: int = -1,
         frozen_dropout: bool = True,
     ) -> None:
         if frozen_stages is None:
             frozen_stages = len(architecture.video.depths) if stage == 2 else -1
         super().__init__(architecture, text={"pretraining": True}, cross_modal=stage == 2, frozen_stages=frozen_stages)
         self.stage, self.mtc, self.frozen_dropout = stage, mtc or MTCSizes(), frozen_dropout
+        self._told_small = False
         self.temperature, self.mtc_temperature = temperature, mtc_temperature
         self.weights = {"ct_global": 1.0, "ct_time": 0.25, "mlm": 1.0, "vtm": 10.0} | (weights or {})
         width = architecture.bert.hidden_size
         for name in ("video_local_proj", "text_local_proj", "video_global_proj", "text_global_proj"):
             setattr(self, name, nn.Linear(width, width))
+        self.frozen_layers = max(frozen_layers, architecture.stage1_layers) if stage == 2 else frozen_layers
+        if self.frozen_layers >= 0:
+            self.text_encoder.freeze(self.frozen_layers)
         if stage == 2:
             self.freeze_stage_one()
 
@@ -69,10 +83,10 @@ class LFVilaPretrain(LFVila):
         )
 
     def stage_one_parts(self) -> Iterator[nn.Module]:
-        """Everything that stage one has trained and stage two leaves alone."""
+        """Everything that stage two leaves alone: what stage one has trained, and further frozen layers."""
         yield self.video_encoder
         yield from (self.text_encoder.bert.embeddings, self.sent_embedding)
-        yield from self.text_encoder.bert.encoder.layer[: self.architecture.stage1_layers]
+        yield from self.text_encoder.bert.encoder.layer[: self.frozen_layers]
         yield from (self.video_local_proj, self.text_local_proj, self.video_global_proj, self.text_global_proj)
 
     def freeze_stage_one(self) -> None:
@@ -113,7 +127,16 @@ class LFVilaPretrain(LFVila):
         losses = {"ct_global": self.weights["ct_global"] * ct_global, "ct_time": self.weights["ct_time"] * ct_time}
         return Output(losses=losses, counts=self.supervised_counts(batch))
 
+    def _tell_small(self, count: int) -> None:
+        if count < _SMALLEST_BATCH and not self._told_small:
+            self._told_small = True
+            _log.warning(
+                f"{count} samples in a batch: video-text matching sees no video of another sample and learns nothing; "
+                f"set run.batch_size_per_gpu to {_SMALLEST_BATCH} or more"
+            )
+
     def _fuse(self, batch: dict[str, Any]) -> Output:
+        self._tell_small(len(batch["video"]))
         with torch.no_grad():  # all of stage one is frozen
             text, pooled_BDPC = self.encode_text(batch), self.pooled(batch["video"])
         visual_BNC, vtm_labels_B = mismatch_half(self.video_token_pos(pooled_BDPC))

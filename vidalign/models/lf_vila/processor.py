@@ -37,14 +37,14 @@ class TextRules:
         """(ids, mask) (count, L)."""
         return self.tokenizer.rows(sentences, count=count, length=self.length)
 
-    def clip_sentences(self, sentences: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def clip_sentences(self, text: str | Sequence[str]) -> tuple[Tensor, Tensor]:
         """Pre-training: one sentence per clip, the first ones."""
-        return self.rows(sentences[: self.clips], self.clips)
+        return self.rows(sentences_of(text)[: self.clips], self.clips)
 
-    def paragraph(self, sentences: Sequence[str], *, split: bool = True) -> tuple[Tensor, Tensor]:
+    def paragraph(self, text: str | Sequence[str], *, split: bool = True) -> tuple[Tensor, Tensor]:
         """Retrieval: at most `clips` sentences, neighbours merged; without `split` all text as one."""
         count = self.clips if split else 1
-        return self.rows(merge_neighbours(sentences, count), count)
+        return self.rows(merge_neighbours(sentences_of(text), count), count)
 
     def question(self, question: str, subtitles: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
         """A question or statement, then groups of subtitles."""
@@ -55,6 +55,11 @@ class TextRules:
         merged = merge_neighbours(subtitles, self.subtitles)
         rows = [self.rows([question, option, *merged], 2 + self.subtitles) for option in options]
         return torch.stack([ids for ids, _ in rows]), torch.stack([mask for _, mask in rows])
+
+
+def sentences_of(text: str | Sequence[str]) -> Sequence[str]:
+    """A paragraph given as one string is one sentence."""
+    return [text] if isinstance(text, str) else text
 
 
 class LFVilaProcessor:

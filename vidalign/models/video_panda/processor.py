@@ -21,9 +21,11 @@ from vidalign.models.video_panda.alignment import plan_alignment
 from vidalign.models.video_panda.boxes import Box
 from vidalign.models.video_panda.frames import make_clip
 from vidalign.models.video_panda.prompts import (
+    CHOSEN,
     IMAGE,
     VIDEO,
     chat,
+    choice_question,
     label,
     prefix_length,
     question_prompt,
@@ -33,6 +35,7 @@ from vidalign.models.video_panda.prompts import (
 from vidalign.models.video_panda.splice import IGNORE, plan_splice
 from vidalign.models.video_panda.stab import Stab
 from vidalign.text.chat_tokens import ChatTokenizer, legacy_of
+from vidalign.text.prompt_texts import FUTURE_EVENT_QUESTION, letter
 
 CAPTION_REQUEST = "Describe the video concisely."
 
@@ -40,8 +43,8 @@ CAPTION_REQUEST = "Describe the video concisely."
 class ConversationProcessor:
     """One clip and its conversation (training) or question (evaluation). Pickles to loader workers.
 
-    A Sample with `texts` is a conversation, human and assistant in turn; any other is its question and answer, or a
-    request for its caption.
+    A Sample with `texts` is a conversation, human and assistant in turn; any other is its question (with its options)
+    and answer, or a request for its caption.
     """
 
     def __init__(
@@ -66,10 +69,11 @@ class ConversationProcessor:
         self.flip, self.sync_flip = flip, sync_flip
 
     def __call__(self, sample: Sample, media: Tensor | None, *, epoch: int = 0) -> dict[str, Any]:
-        """One item. media: uint8 (T, H, W, 3), None for a text; one frame of an image is a clip of one frame."""
+        """One item. media: uint8 (T, H, W, 3), None for a text; a picture is a clip of one frame."""
         clip, frames = None, 0
-        is_image = sample.media is not None and sample.media.kind == "frames"
         if media is not None:
+            # A folder of pictures is a video: media_spec's rule takes more than one frame of whatever is one.
+            is_image = sample.media.kind == "frames" and len(media) == 1
             frames = 1 if is_image else self.num_frames
             student, teacher = self._flips(sample, epoch)
             clip = make_clip(
@@ -89,7 +93,7 @@ class ConversationProcessor:
             "ids": ids,
             "labels": labels,
             "clip": clip,
-            "place": None if sample.media is None else (sample.media.path or sample.media.video_id, sample.span),
+            "place": _place(sample),
         }
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -138,12 +142,13 @@ class ConversationProcessor:
             key = (item["place"], tuple(ids[:cut]))
             if key not in prefixes:
                 prefixes[key] = len(prefixes)
-                chosen.append((torch.tensor(ids[:cut]), item["clip"]))
+                chosen.append(item | {"ids": torch.tensor(ids[:cut])})
             owners.append(prefixes[key])
             questions.append(torch.tensor(ids[cut:]))
-        counts = [[self._count(box) for box in clip.boxes] if clip else [] for _, clip in chosen]
-        rows = [ids for ids, _ in chosen]
-        plan = plan_splice(rows, [torch.full_like(ids, IGNORE) for ids in rows], counts, padding_side="left")
+        clips, rows = [item["clip"] for item in chosen], [item["ids"] for item in chosen]
+        counts = [[self._count(box) for box in clip.boxes] if clip else [] for clip in clips]
+        labels, uids = [torch.full_like(ids, IGNORE) for ids in rows], [item["uid"] for item in chosen]
+        plan = plan_splice(rows, labels, counts, padding_side="left", uids=uids)
         width = max(len(ids) for ids in questions)
         question_ids = torch.zeros(len(items), width, dtype=torch.long)
         mask = torch.zeros(len(items), width, dtype=torch.bool)
@@ -158,7 +163,7 @@ class ConversationProcessor:
             "question_mask": mask,
             "tokenizer": self.tokenizer,
             "eos_id": self.tokenizer.eos_id,
-            **self._pictures([clip for _, clip in chosen if clip is not None]),
+            **self._pictures([clip for clip in clips if clip is not None]),
         }
 
     def _pictures(self, clips: list[Any]) -> dict[str, Any]:
@@ -180,16 +185,18 @@ class ConversationProcessor:
         return ids, label(prompt, ids, self.tokenizer, max_length=self.max_length)
 
     def _question(self, sample: Sample, frames: int) -> list[int]:
-        question = CAPTION_REQUEST if sample.question is None else sample.question
-        prompt = question_prompt(question, num_frames=frames)
+        begun = CHOSEN if sample.task == "mc_qa" else ""
+        prompt = question_prompt(question_of(sample), num_frames=frames, begun=begun)
         return tokenize(prompt if frames else prompt.replace("USER: \n", "USER: "), self.tokenizer)
 
     def _flips(self, sample: Sample, epoch: int) -> tuple[bool, bool]:
         """Kept: student and teacher are mirrored independently, so half of the pairs do not match. [preprocess_*]
 
-        Changed: drawn by (seed, epoch, sample), not from a process's stream.
+        Changed: drawn by (seed, epoch, sample), not from a process's stream; at evaluation (`eval_flip`) by clip, so
+        that all questions about a clip see the same picture, which a batch computes once.
         """
-        draw = random.Random(draw_seed(self.seed, epoch, sample.uid, "flip"))
+        name = sample.uid if self.train else str(_place(sample))
+        draw = random.Random(draw_seed(self.seed, epoch, name, "flip"))
         student, teacher = draw.random() < self.flip, draw.random() < self.flip
         return student, student if self.sync_flip else teacher
 
@@ -200,11 +207,30 @@ def conversation_of(sample: Sample, *, visual: int) -> list[dict[str, str]]:
         speakers = ("human", "gpt")
         return [{"from": speakers[number % 2], "value": text} for number, text in enumerate(sample.texts)]
     placeholder = {0: "", 1: f"{IMAGE}\n"}.get(visual, f"{VIDEO}\n")
-    answer = next(iter(sample.texts), None) if sample.task == "caption" else sample.answer
+    answer = answer_of(sample)
     if answer is None:
         raise DataError(f"{sample.uid}: no answer to train on; take a split whose answers are known")
-    question = CAPTION_REQUEST if sample.question is None else sample.question
-    return [{"from": "human", "value": f"{placeholder}{question}"}, {"from": "gpt", "value": answer}]
+    return [{"from": "human", "value": f"{placeholder}{question_of(sample)}"}, {"from": "gpt", "value": answer}]
+
+
+def question_of(sample: Sample) -> str:
+    """What the human says: the question with its options where it has some, or the request for a caption."""
+    if sample.task == "mc_qa":
+        return choice_question(FUTURE_EVENT_QUESTION if sample.question is None else sample.question, sample.options)
+    return CAPTION_REQUEST if sample.question is None else sample.question
+
+
+def answer_of(sample: Sample) -> str | None:
+    """What the assistant is to say; None where that is hidden."""
+    if sample.task == "mc_qa":
+        index = sample.answer_idx
+        return None if index is None else f"{CHOSEN}{letter(index)[1:]} {sample.options[index]}"
+    return next(iter(sample.texts), None) if sample.task == "caption" else sample.answer
+
+
+def _place(sample: Sample) -> tuple[str, tuple[float, float] | None] | None:
+    """What tells clips apart."""
+    return None if sample.media is None else (sample.media.path or sample.media.video_id, sample.span)
 
 
 def build_processor(

@@ -14,6 +14,7 @@ from torch import Tensor
 from vidalign.common.errors import DataError
 from vidalign.models.video_panda.splice import IGNORE, PLACEHOLDER
 from vidalign.text.chat_tokens import ChatTokenizer
+from vidalign.text.prompt_texts import letter
 
 IMAGE, VIDEO = "<image>", "<video>"
 PAD = 0
@@ -24,6 +25,7 @@ _SYSTEM = (
 # Kept: training and evaluation say it differently; released scores depend on it. [text_eval_prompt]
 TEMPLATES = {"v1": _SYSTEM.format("user"), "videopanda_v1": _SYSTEM.format("human")}
 ROLES = {"human": "USER", "gpt": "ASSISTANT"}
+CHOSEN = "Best option:("
 _ANSWER = " ASSISTANT: "
 _END = "</s>"
 
@@ -64,9 +66,19 @@ def chat(turns: Sequence[Mapping[str, str]], texts: Sequence[str], *, template: 
     return prompt
 
 
-def question_prompt(question: str, *, num_frames: int) -> str:
-    """The prompt of evaluation: the pictures, a newline, the question, and the assistant's turn."""
-    return f"{TEMPLATES['videopanda_v1']} USER: {IMAGE * num_frames}\n{question} ASSISTANT:"
+def question_prompt(question: str, *, num_frames: int, begun: str = "") -> str:
+    """The prompt of evaluation: the pictures, a newline, the question, and the assistant's turn, perhaps `begun`."""
+    prompt = f"{TEMPLATES['videopanda_v1']} USER: {IMAGE * num_frames}\n{question} ASSISTANT:"
+    return f"{prompt} {begun}" if begun else prompt
+
+
+def choice_question(question: str, options: Sequence[str]) -> str:
+    """MVBench's published question (arXiv 2311.17005); the answer to it begins with CHOSEN.
+
+    Video-Panda has no wording of its own for options.
+    """
+    listed = "\n".join(f"{letter(index)} {option}" for index, option in enumerate(options))
+    return f"Question: {question}\nOptions:\n{listed}\nOnly give the best option."
 
 
 def tokenize(prompt: str, tokenizer: ChatTokenizer) -> list[int]:
