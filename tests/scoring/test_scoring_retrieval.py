@@ -1,5 +1,7 @@
 """Ranks with ties, both directions, failed videos; classes and numbers per video."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -66,10 +68,9 @@ def test_matched_share_of_clips_and_their_sentences():
     assert matched_share(np.concatenate([own[:1], crossed[:1]]), own).tolist() == [1.0, 0.5]
 
 
-def sample(uid, video, label):
-    return Sample(
-        uid=uid, dataset="d", split="s", task="classification", media=Media(kind="video", video_id=video), label=label
-    )
+def sample(uid, video, label, **fields):
+    media = Media(kind="video", video_id=video)
+    return Sample(uid=uid, dataset="d", split="s", task="classification", media=media, label=label, **fields)
 
 
 def test_clips_of_a_video_are_united():
@@ -90,6 +91,31 @@ def test_clips_of_a_video_are_united():
         **{"videos": 1, "samples": 3, "scored": 3, "failed": 1},
     }
     assert over_seeds([1.0, 3.0])["mean"] == 2.0 and np.isclose(over_seeds([1.0, 3.0])["std"], 2**0.5)
+
+
+def test_parts_of_a_video_are_judged_one_by_one(tmp_path):
+    """Own data: rows with start and end of their own. Perfect predictions have perfect scores."""
+    spans = [(0.0, 5.0), (5.0, 10.0), (10.0, 15.0)]
+    samples = [sample(f"s{n}", "v", min(n, 1), span=span) for n, span in enumerate(spans)]
+    classes = [Record(uid=f"s{n}", answer_idx=min(n, 1), pred_idx=min(n, 1)) for n in range(3)]
+    scored = [replace(one, scores=(0.1, 0.9) if one.pred_idx else (0.9, 0.1)) for one in classes]
+    for records in (classes, scored):
+        found = classification_metrics(records, samples)
+        assert (found["accuracy"], found["videos"]) == (1.0, 3)
+    numbers = [Record(uid=f"s{n}", pred_value=float(min(n, 1))) for n in range(3)]
+    assert regression_metrics(numbers, samples)["mse"] == 0.0
+    file = EmbeddingFile(tmp_path / "s.jsonl", "ab", samples)
+    assert file.right.tolist() == [0, 1, 2] and file.places_of_videos(["s0", "s1", "s2"]) == [0, 1, 2]
+
+
+def test_rows_of_a_video_whose_labels_differ_are_not_united():
+    samples = [sample("x", "v", 0), sample("y", "v", 1), sample("z", "v", 1)]
+    records = [
+        Record(uid=uid, answer_idx=n, pred_idx=n, scores=(1 - n, n)) for uid, n in (("x", 0), ("y", 1), ("z", 1))
+    ]
+    found = classification_metrics(records, samples)
+    assert (found["accuracy"], found["videos"]) == (1.0, 2)
+    assert regression_metrics([Record(uid=one.uid, pred_value=one.label) for one in samples], samples)["mse"] == 0.0
 
 
 def test_failed_videos_are_wrong_and_hidden_classes_not_counted():
@@ -120,9 +146,9 @@ def test_embeddings_of_a_shared_video_belong_to_its_first_text(tmp_path):
     file = EmbeddingFile(tmp_path / "s.jsonl", "ab", samples)
     assert file.places_of_videos(["t0", "t1", "t2"]) == [0, 2] and file.places_of_videos(["t1"]) == []
     file.write({"t1": np.ones(2)}, {})
-    file.write({"t0": np.ones(2)}, {"v": np.full(2, 3.0)})
+    file.write({"t0": np.ones(2)}, {"t0": np.full(2, 3.0)})
     other = EmbeddingFile(tmp_path / "s.jsonl", "ab", samples)
-    other.write({"t2": np.full(2, 5.0)}, {"w": np.full(2, 4.0)})
+    other.write({"t2": np.full(2, 5.0)}, {"t2": np.full(2, 4.0)})
     for tables in (other.close(), other.close()):  # again, as after a kill just behind the first
         assert tables["video"].tolist() == [[3, 3], [4, 4]] and tables["right"].tolist() == [0, 0, 1]
         assert tables["text"].tolist() == [[1, 1], [1, 1], [5, 5]]
@@ -143,7 +169,7 @@ def test_texts_of_a_video_that_nobody_embedded_rank_last(tmp_path):
     task = Retrieval(RetrievalConfig())
     task.begin(tmp_path / "s.jsonl", "ab", samples)
     rows = {"text": torch.eye(2), "video": torch.eye(2)}
-    records = task.predict(Embedder(), {"uid": ["t1", "t2"], "video_id": ["v", "w"], **rows})
+    records = task.predict(Embedder(), {"uid": ["t1", "t2"], **rows})
     assert [record.embedding_row for record in records] == [1, 2]
     metrics = task.metrics([Record(uid="t0", status="failed"), *records], samples, None)
     assert metrics["failed"] == 2 and np.isclose(metrics["R@1"], 1 / 3)

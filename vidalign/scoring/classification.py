@@ -1,17 +1,18 @@
 """Classes and numbers predicted from videos, by LVU's conventions (specification benchmarks, sections 14 and 15).
 
-Several Samples of one video (clips of it) are united: probabilities are summed, numbers averaged.
+Several Samples of one video (clips of it) are united: probabilities are summed, numbers averaged. Rows that name parts
+of a video by `span` (own data) are judged part by part, and rows whose labels differ each for themselves.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 from vidalign.common.record import Record
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, footage
 from vidalign.scoring.intervals import bootstrap_mean, wilson
 from vidalign.scoring.match import exactly_one_each
 
@@ -80,12 +81,14 @@ def _is_right(chosen: int | None, records: Sequence[Record]) -> bool:
     return usable and chosen is not None and chosen == truth
 
 
-def _item(sample: Sample) -> str:
-    """What is judged as one: a video, or a question about one."""
-    return sample.uid if sample.question or sample.media is None else sample.media.video_id
+def _item(sample: Sample) -> Hashable:
+    """What is judged as one: a video or a part of it, with one truth, or a question about one."""
+    if sample.question:
+        return sample.uid
+    return footage(sample), sample.label, sample.answer_idx, sample.answer
 
 
-def _by_item(pairs: Sequence[tuple[Record, Sample]]) -> dict[str, list[Record]]:
+def _by_item(pairs: Sequence[tuple[Record, Sample]]) -> dict[Hashable, list[Record]]:
     united = defaultdict(list)
     for record, sample in pairs:
         united[_item(sample)].append(record)

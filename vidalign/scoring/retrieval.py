@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidalign.common.record import Record
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, footage
 from vidalign.scoring.intervals import wilson
 from vidalign.scoring.match import exactly_one_each
 
@@ -82,8 +82,8 @@ def retrieval_metrics(
     failed = np.array([by_uid[sample.uid].status == "failed" for sample in samples])
     failed |= ~tables["video"].any(axis=1)[right]
     metrics = both_directions(tables["text"], tables["video"], right, failed_N=failed, ties=ties, block=block)
-    row_of = {sample.media.video_id: row for sample, row in zip(samples, right.tolist(), strict=True) if sample.media}
-    twins = np.array([row_of.get(sample.meta.get("twin"), -1) for sample in samples])
+    row_of = {footage(sample): row for sample, row in zip(samples, right.tolist(), strict=True)}
+    twins = np.array([row_of.get((sample.meta.get("twin"), None), -1) for sample in samples])
     if (twins >= 0).any():
         metrics["twin_choice"] = twin_choice(tables["text"], tables["video"], right, twins, failed)
     if any(record.pred_value is not None for record in records):

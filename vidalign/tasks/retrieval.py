@@ -42,7 +42,7 @@ class Retrieval:
         videos = {}
         if places:
             embedded = _rows(model.embed_video({**batch, "video": batch["video"][places]}))
-            videos = dict(zip((batch["video_id"][place] for place in places), embedded, strict=True))
+            videos = dict(zip((batch["uid"][place] for place in places), embedded, strict=True))
         file.write(texts, videos)
         matched = self._matched(model, batch) if self.config.match_clips else [None] * len(batch["uid"])
         return [
