@@ -21,6 +21,7 @@ from vidalign.registry import RUNNERS, TASKS
 from vidalign.runners.build import DataRoom, build_model
 from vidalign.runners.callbacks import MetricsFile
 from vidalign.runners.eval_parts import PartFiles, whole_lines
+from vidalign.runners.evaluate import EvalSet, predict
 from vidalign.runners.keep import Keeper
 from vidalign.runners.meters import EpochMeters
 from vidalign.runners.milestones import Milestones
@@ -75,6 +76,20 @@ def test_torn_lines_are_left_out(tmp_path):
     good = Record(uid="ü", pred_idx=1).to_json()
     (tmp_path / "part").write_bytes(f"{good}\n".encode() + b"\0\0\0\n[1]\n" + f"{good}\n".encode() + b'{"uid": "\xc3')
     assert [record.uid for record in whole_lines(tmp_path / "part")] == ["ü", "ü"]
+
+
+def test_a_record_with_nan_is_a_failed_one_before_it_is_written():
+    rows = [
+        Record(uid="toy/val/0", pred_value=1.0),
+        Record(uid="toy/val/1", pred_value=float("nan")),
+        Record(uid="toy/val/2", windows=((0.0, float("inf"), 0.5),), saliency=(0.5,)),
+    ]
+    entry = {"batch": {}, "failures": [], "notes": {"toy/val/1": "2 frames repeated"}}
+    task = SimpleNamespace(predict=lambda model, batch: rows)
+    (found,) = predict(torch.nn.Identity(), task, EvalSet("toy", "val", samples(3), None, [entry]))
+    assert [record.status for record in found] == ["ok", "failed", "failed"]
+    assert found[1].reason == "2 frames repeated; the prediction is not finite: `pred_value` holds NaN or infinity"
+    assert [Record.from_json(record.to_json()) for record in found] == found
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])

@@ -1,8 +1,10 @@
 """Ranks with ties, both directions, failed videos; classes and numbers per video."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from vidalign.common.record import Record
@@ -10,7 +12,8 @@ from vidalign.common.sample import Media, Sample
 from vidalign.scoring.classification import classification_metrics, over_seeds, regression_metrics
 from vidalign.scoring.embeddings import EmbeddingFile
 from vidalign.scoring.retrieval import both_directions, matched_share, rank_metrics, ranks_of, twin_choice
-from vidalign.tasks.config import RetrievalConfig
+from vidalign.tasks.classification import Classification
+from vidalign.tasks.config import ClassificationConfig, RetrievalConfig
 from vidalign.tasks.retrieval import Retrieval
 
 
@@ -66,6 +69,34 @@ def test_matched_share_of_clips_and_their_sentences():
     crossed = own[:, [0, 2, 1, 3]]
     assert matched_share(own, own).tolist() == [1.0, 1.0]
     assert matched_share(np.concatenate([own[:1], crossed[:1]]), own).tolist() == [1.0, 0.5]
+    assert matched_share(np.full_like(own, np.nan), own).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("ties", ["official", "index", "strict"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_embeddings_that_are_not_finite_rank_last(ties, bad):
+    draw, right = np.random.default_rng(0), np.arange(60)
+    good = draw.normal(size=(60, 8))
+    good /= np.linalg.norm(good, axis=1, keepdims=True)
+    broken, one = np.full_like(good, bad), good.copy()
+    one[0] = bad
+    for text, video in ((broken, good), (good, broken), (broken, broken)):
+        found = both_directions(text, video, right, ties=ties)
+        for way in ("", "v2t_"):
+            assert [found[f"{way}R@{k}"] for k in (1, 50)] == [0.0, 0.0] and found[f"{way}MedR"] == 60.0
+    for text, video in ((one, good), (good, one)):
+        found = both_directions(text, video, right, ties=ties)
+        for way in ("", "v2t_"):
+            assert np.isclose(found[f"{way}R@1"], 59 / 60) and np.isclose(found[f"{way}MeanR"], (59 + 60) / 60)
+    huge = both_directions(good * 1e200, good * 1e200, right, ties=ties)
+    assert huge["R@1"] == 0.0, "a product that is infinite is no best one"
+
+
+def test_a_text_without_numbers_takes_no_candidate_away():
+    """Otherwise its failure would make the others' search easier."""
+    text, video = np.array([[1.0, 0.5], [np.nan, 0]]), np.array([[0.0, 1], [1, 0]])
+    found = both_directions(text, video, np.arange(2))
+    assert (found["R@1"], found["MeanR"]) == (0.0, 2.0)
 
 
 def sample(uid, video, label, **fields):
@@ -173,3 +204,40 @@ def test_texts_of_a_video_that_nobody_embedded_rank_last(tmp_path):
     assert [record.embedding_row for record in records] == [1, 2]
     metrics = task.metrics([Record(uid="t0", status="failed"), *records], samples, None)
     assert metrics["failed"] == 2 and np.isclose(metrics["R@1"], 1 / 3)
+
+
+def test_embeddings_that_are_not_finite_make_failed_records(tmp_path):
+    samples = [sample("t0", "v", 0), sample("t1", "v", 0), sample("t2", "w", 0)]
+    task = Retrieval(RetrievalConfig())
+    task.begin(tmp_path / "s.jsonl", "ab", samples)
+    text, video = torch.eye(3), torch.eye(3)
+    text[1, 0], video[2, 0] = float("nan"), float("inf")
+    records = task.predict(Embedder(), {"uid": ["t0", "t1", "t2"], "text": text, "video": video})
+    assert [record.status for record in records] == ["ok", "failed", "failed"]
+    assert "its text holds NaN" in records[1].reason and "its video holds NaN" in records[2].reason
+    metrics = task.metrics(records, samples, None)
+    assert metrics["failed"] == 2 and np.isclose(metrics["R@1"], 1 / 3), "t0 finds the video that it shares with t1"
+
+
+def test_probabilities_that_are_not_numbers_make_failed_records():
+    """argmax would take the first class."""
+    logits = torch.tensor([[1.0, 2.0], [float("nan"), 0.0], [0.0, float("inf")], [0.0, float("-inf")]])
+    model = SimpleNamespace(classify=lambda batch: logits)
+    for keep in (200, 0):
+        task = Classification(ClassificationConfig(keep_scores=keep))
+        batch = {"uid": list("abcd"), "label": torch.tensor([1, 0, 1, 0])}
+        records = task.predict(model, batch)
+        assert [record.status for record in records] == ["ok", "failed", "failed", "ok"]
+        assert [record.answer_idx for record in records] == [1, 0, 1, 0] and "not a finite number" in records[1].reason
+        samples = [sample(uid, uid, label) for uid, label in zip("abcd", (1, 0, 1, 0), strict=True)]
+        assert task.metrics(records, samples, None)["accuracy"] == 0.5
+
+
+def test_numbers_that_are_none_are_failures_to_every_metric():
+    nan = float("nan")
+    samples = [sample("a", "a", 0), sample("b", "b", 0)]
+    records = [Record(uid=uid, answer_idx=0, pred_idx=0, scores=(nan, nan)) for uid in "ab"]
+    found = classification_metrics(records, samples)
+    assert (found["accuracy"], found["failed"]) == (0.0, 2)
+    numbers = regression_metrics([Record(uid=uid, pred_value=nan) for uid in "ab"], samples)
+    assert (numbers["mse"], numbers["failed"]) == (float("inf"), 2)

@@ -102,7 +102,7 @@ def _record(path: Path, place: int, row: Mapping[str, Any]) -> Record:
         raise DataError(f"{path}, record {place}: uid {row['uid']!r} is no text like vlep/val/7")
     try:
         return Record.from_json(json.dumps(row))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise DataError(f"{path}, record {place}: {error}") from error
 
 
