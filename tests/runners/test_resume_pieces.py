@@ -287,12 +287,18 @@ def test_the_best_is_the_least_where_less_is_better(capsys):
             task=TASKS.load("open_ended"),
             sets=[one],
             results={"a/val": ([], metrics)},
+            _tell_if_endless=Milestones._tell_if_endless,
         )
         return Milestones._score(of)
 
     assert score({"accuracy": 0.5}) == 0.5 and score({"mse": 2.0}, headline="mse") == -2.0
     assert score({"R@1": 0.1, "v2t_MedR": 3.0}, wish="v2t_MedR") == -3.0
     assert score({"contained_match": 0.3, "exact_match": 0.2}) == 0.3
+    some_failed = {"mse": float("inf"), "answered_mse": 2.0, "failed": 3}
+    assert score(some_failed, headline="mse") == -float("inf"), "no best, as nothing is below that"
+    told = "no new best.pt: a/val has mse inf, 3 failed; run.best_metric=answered_mse compares the others"
+    assert told in capsys.readouterr().err
+    assert score(some_failed, wish="answered_mse") == -2.0
     assert score({"R@1": 0.1}) is None
     assert "no best.pt: no split has accuracy; name a metric with run.best_metric: R@1" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no split has 'x'; there is R@1"):

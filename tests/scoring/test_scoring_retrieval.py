@@ -118,8 +118,8 @@ def test_clips_of_a_video_are_united():
     numbers = [Record(uid="a1", pred_value=2.0), Record(uid="a2", pred_value=4.0), Record(uid="b1", status="failed")]
     found = regression_metrics(numbers[::-1], samples)
     assert found == {
-        **{"mse": 4.0, "mse_low": 4.0, "mse_high": 4.0},
-        **{"videos": 1, "samples": 3, "scored": 3, "failed": 1},
+        **{"mse": float("inf"), "answered_mse": 4.0, "answered_mse_low": 4.0, "answered_mse_high": 4.0},
+        **{"videos": 2, "samples": 3, "scored": 3, "failed": 1},
     }
     assert over_seeds([1.0, 3.0])["mean"] == 2.0 and np.isclose(over_seeds([1.0, 3.0])["std"], 2**0.5)
 
@@ -147,6 +147,22 @@ def test_rows_of_a_video_whose_labels_differ_are_not_united():
     found = classification_metrics(records, samples)
     assert (found["accuracy"], found["videos"]) == (1.0, 2)
     assert regression_metrics([Record(uid=one.uid, pred_value=one.label) for one in samples], samples)["mse"] == 0.0
+
+
+def test_a_failed_video_never_improves_an_error():
+    samples = [sample(uid, uid, 0) for uid in "abc"]
+    whole = [Record(uid=uid, pred_value=value) for uid, value in (("a", 0.0), ("b", 3.0), ("c", 0.0))]
+    found = regression_metrics(whole, samples)
+    assert found["mse"] == found["answered_mse"] == 3.0 and found["mse_low"] < 3.0 < found["mse_high"]
+    for lost in ("b", "bc", "abc"):
+        left = [Record(uid=one.uid, status="failed") if one.uid in lost else one for one in whole]
+        part = regression_metrics(left, samples)
+        assert (part["mse"], part["failed"], part["videos"]) == (float("inf"), len(lost), 3) and "mse_low" not in part
+    clips = [sample("x", "v", 0), sample("y", "v", 0)]
+    part = regression_metrics([Record(uid="x", pred_value=0.0), Record(uid="y", status="failed")], clips)
+    assert (part["mse"], part["failed"]) == (float("inf"), 1), "nor does a failed clip of it"
+    hidden = regression_metrics(whole[:1], [sample("a", "a", None)])
+    assert hidden == {"videos": 0, "samples": 1, "scored": 0, "failed": 0}
 
 
 def test_failed_videos_are_wrong_and_hidden_classes_not_counted():
