@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -41,14 +42,14 @@ class Number:
         return cls(*found.groups())
 
     def of(self, seed_folder: Path) -> float:
-        """The number. DataError where the file has none."""
+        """The number; NaN for one that is not finite, which JSON has as null. DataError where the file has none."""
         path = seed_folder / self.run / "metrics.json"
         if not path.is_file():
             raise DataError(f"{path} is missing; did the run of {self.name} finish?")
         found = json.loads(path.read_text(encoding="utf-8")).get(self.entry, {})
         if self.metric not in found:
             raise DataError(f"{path}: {self.entry} has no {self.metric}, only {', '.join(found) or 'nothing'}")
-        return float(found[self.metric])
+        return math.nan if found[self.metric] is None else float(found[self.metric])
 
 
 def main() -> None:

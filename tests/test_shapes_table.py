@@ -44,6 +44,14 @@ def test_means_and_seeds_of_every_folder(repository, tmp_path):
     assert ["R@1", "0.500", "0.750", "0.625", "0.177"] in rows and ["blank", "0.125", "0.125", "0.000"] in rows
 
 
+def test_a_number_that_is_not_finite_is_shown(repository, tmp_path):
+    seeds(tmp_path, (0.5, 0.5))
+    (tmp_path / "seed1" / "metrics.json").write_text('{"shapes/test": {"accuracy_core": null}}')
+    done = run(repository, tmp_path, *NUMBERS[:2])
+    assert done.returncode == 0, done.stderr
+    assert ["R@1", "0.500", "nan", "nan", "nan"] in [line.split() for line in done.stdout.splitlines()]
+
+
 def test_a_missing_number_is_named(repository, tmp_path):
     seeds(tmp_path, (0.5,))
     for column, said in (

@@ -11,6 +11,7 @@ folder=$(run_folder "$config" "$@")
 for seed in ${SEEDS:-0 1 2}; do
   bash "run_scripts/lf_vila/lvu_${task}_train.sh" "$@" "run.seed=$seed" "run.output_dir=$folder/seed$seed"
 done
-metric=accuracy
-[ "$("$PYTHON" -m vidalign config "$config" --get task.name --options "$@")" = classification ] || metric=mse
-"$PYTHON" data_prep/shapes_table.py "$folder" --numbers "$metric=eval:lvu/test:$metric" --as lvu/test
+numbers=(accuracy=eval:lvu/test:accuracy)
+[ "$("$PYTHON" -m vidalign config "$config" --get task.name --options "$@")" = classification ] ||
+  numbers=(mse=eval:lvu/test:mse answered_mse=eval:lvu/test:answered_mse)  # mse is nan where a video failed
+"$PYTHON" data_prep/shapes_table.py "$folder" --numbers "${numbers[@]}" --as lvu/test

@@ -3,18 +3,21 @@
 import contextlib
 import json
 import math
+from dataclasses import asdict, replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidalign.common.errors import DataError
-from vidalign.common.io import append_jsonl, atomic_write
-from vidalign.common.record import Record
+from vidalign.common.io import append_jsonl, atomic_write, write_json
+from vidalign.common.record import Record, finite_or_failed
 from vidalign.common.sample import Media, Sample, Subtitle, read_samples, write_samples
 from vidalign.media.manifest import Entry, read_manifest, write_manifest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.floats(allow_nan=False)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
 RECORDS = st.builds(
     Record,
     uid=TEXT,
@@ -22,13 +25,13 @@ RECORDS = st.builds(
     reason=st.none() | TEXT,
     answer_idx=st.none() | st.integers(0, 9),
     pred_idx=st.none() | st.integers(0, 9),
-    scores=st.none() | st.lists(NUMBER, max_size=5).map(tuple),
-    uncertainty=st.none() | NUMBER,
+    scores=st.none() | st.lists(FINITE, max_size=5).map(tuple),
+    uncertainty=st.none() | FINITE,
     pred_text=st.none() | TEXT,
-    windows=st.none() | st.lists(st.tuples(NUMBER, NUMBER, NUMBER), max_size=3).map(tuple),
+    windows=st.none() | st.lists(st.tuples(FINITE, FINITE, FINITE), max_size=3).map(tuple),
     embedding_row=st.none() | st.integers(0, 10**12),
     kept_frames=st.none()
-    | st.lists(st.fixed_dictionaries({"index": NUMBER, "seconds": NUMBER}), max_size=3).map(tuple),
+    | st.lists(st.fixed_dictionaries({"index": FINITE, "seconds": FINITE}), max_size=3).map(tuple),
 )
 SUBTITLES = st.lists(st.builds(Subtitle, start=NUMBER, end=NUMBER, text=TEXT), max_size=3).map(tuple)
 SAMPLES = st.builds(
@@ -46,6 +49,13 @@ SAMPLES = st.builds(
     subtitles=st.none() | SUBTITLES,
     meta=st.dictionaries(TEXT, st.none() | st.integers() | TEXT, max_size=3),
 )
+BROKEN = {
+    "scores": lambda bad: (0.5, bad),
+    "uncertainty": lambda bad: bad,
+    "pred_value": lambda bad: bad,
+    "windows": lambda bad: ((0.0, 1.0, bad),),
+    "saliency": lambda bad: (bad, 0.5),
+}
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -54,6 +64,20 @@ quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 def test_a_record_is_one_line_and_comes_back(record):
     line = record.to_json()
     assert line.splitlines() == [line] and Record.from_json(line) == record
+
+
+@quick
+@given(record=RECORDS, bad=st.sampled_from([math.nan, math.inf, -math.inf]), at=st.sampled_from(sorted(BROKEN)))
+def test_a_number_that_is_not_finite_fails_the_record(record, bad, at):
+    broken = replace(record, **{at: BROKEN[at](bad)})
+    with pytest.raises(ValueError, match="JSON"):
+        broken.to_json()
+    foreign = json.dumps({name: value for name, value in asdict(broken).items() if value is not None})
+    with pytest.raises(ValueError, match="holds NaN or infinity"):
+        Record.from_json(foreign)
+    failed = finite_or_failed(broken)
+    assert failed.status == "failed" and f"`{at}`" in failed.reason and Record.from_json(failed.to_json()) == failed
+    assert finite_or_failed(record) is record
 
 
 @quick
@@ -142,3 +166,12 @@ def test_a_manifest_comes_back(entries, tmp_path):
     by_name = {entry.file: entry for entry in entries}
     write_manifest(tmp_path / "m.jsonl", tmp_path, by_name, decoder="decord 0.6.0")
     assert read_manifest(tmp_path / "m.jsonl").entries == by_name
+
+
+def test_reports_hold_no_number_that_json_has_not(tmp_path):
+    content = {"mse": math.inf, "parts": [math.nan, (1.5, -math.inf)], "n": 3}
+    write_json(tmp_path / "metrics.json", content)
+    append_jsonl(tmp_path / "metrics.jsonl", [content])
+    for name in ("metrics.json", "metrics.jsonl"):
+        found = json.loads((tmp_path / name).read_text(), parse_constant=pytest.fail)
+        assert found == {"mse": None, "parts": [None, [1.5, None]], "n": 3}

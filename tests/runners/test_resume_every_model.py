@@ -32,7 +32,7 @@ WAYS = [
     ("lf_vila_answers", "classification", {}, ()),
     ("lf_vila_multiple_choice", "multiple_choice", {}, ()),
     ("lf_vila_video", "classification", {}, ()),
-    ("lf_vila_video", "regression", {}, ()),
+    ("lf_vila_video", "regression", {}, ("run.best_metric=answered_mse",)),  # a video is missing, so mse is infinite
 ]
 
 

@@ -23,6 +23,7 @@ from vidalign.registry import RUNNERS, TASKS
 from vidalign.runners.build import DataRoom, build_model
 from vidalign.runners.callbacks import MetricsFile
 from vidalign.runners.eval_parts import PartFiles, whole_lines
+from vidalign.runners.evaluate import EvalSet, predict
 from vidalign.runners.keep import Keeper
 from vidalign.runners.meters import EpochMeters
 from vidalign.runners.milestones import Milestones
@@ -77,6 +78,20 @@ def test_torn_lines_are_left_out(tmp_path):
     good = Record(uid="ü", pred_idx=1).to_json()
     (tmp_path / "part").write_bytes(f"{good}\n".encode() + b"\0\0\0\n[1]\n" + f"{good}\n".encode() + b'{"uid": "\xc3')
     assert [record.uid for record in whole_lines(tmp_path / "part")] == ["ü", "ü"]
+
+
+def test_a_record_with_nan_is_a_failed_one_before_it_is_written():
+    rows = [
+        Record(uid="toy/val/0", pred_value=1.0),
+        Record(uid="toy/val/1", pred_value=float("nan")),
+        Record(uid="toy/val/2", windows=((0.0, float("inf"), 0.5),), saliency=(0.5,)),
+    ]
+    entry = {"batch": {}, "failures": [], "notes": {"toy/val/1": "2 frames repeated"}}
+    task = SimpleNamespace(predict=lambda model, batch: rows)
+    (found,) = predict(torch.nn.Identity(), task, EvalSet("toy", "val", samples(3), None, [entry]))
+    assert [record.status for record in found] == ["ok", "failed", "failed"]
+    assert found[1].reason == "2 frames repeated; the prediction is not finite: `pred_value` holds NaN or infinity"
+    assert [Record.from_json(record.to_json()) for record in found] == found
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
@@ -290,12 +305,18 @@ def test_the_best_is_the_least_where_less_is_better(capsys):
             task=TASKS.load("open_ended"),
             sets=[one],
             results={"a/val": ([], metrics)},
+            _tell_if_endless=Milestones._tell_if_endless,
         )
         return Milestones._score(of)
 
     assert score({"accuracy": 0.5}) == 0.5 and score({"mse": 2.0}, headline="mse") == -2.0
     assert score({"R@1": 0.1, "v2t_MedR": 3.0}, wish="v2t_MedR") == -3.0
     assert score({"contained_match": 0.3, "exact_match": 0.2}) == 0.3
+    some_failed = {"mse": float("inf"), "answered_mse": 2.0, "failed": 3}
+    assert score(some_failed, headline="mse") == -float("inf"), "no best, as nothing is below that"
+    told = "no new best.pt: a/val has mse inf, 3 failed; run.best_metric=answered_mse compares the others"
+    assert told in capsys.readouterr().err
+    assert score(some_failed, wish="answered_mse") == -2.0
     assert score({"R@1": 0.1}) is None
     assert "no best.pt: no split has accuracy; name a metric with run.best_metric: R@1" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no split has 'x'; there is R@1"):

@@ -12,7 +12,7 @@ import pytest
 from vidalign.cli import main
 from vidalign.common.errors import DataError
 from vidalign.common.record import Record
-from vidalign.common.sample import Media, Sample
+from vidalign.common.sample import DatasetInfo, Media, Sample
 from vidalign.runners.score import score
 from vidalign.scoring import activitynet_qa, moments, multiple_choice_official
 from vidalign.scoring.official import read_predictions
@@ -79,6 +79,15 @@ def test_moments_by_hand() -> None:
     assert found["short"]["MR-R1"]["0.5"] == 0.0, "the short window is not the first"
     assert found["long"]["MR-mAP"]["0.5"] == 100.0
     assert "HL-min-Fair" not in found
+
+
+def test_moments_that_are_not_numbers_count_as_failed() -> None:
+    sample = moment(1, ((0.0, 10.0),))
+    windows = ((0.0, 10.0, float("nan")), (20.0, 30.0, 0.5))
+    found = moments.moment_metrics(
+        [Record(uid=sample.uid, windows=windows)], [sample], DatasetInfo(name="x", task="moment")
+    )
+    assert (found["R1@0.5"], found["mAP"], found["failed"]) == (0.0, 0.0, 1)
 
 
 def test_highlights_with_ties_and_missing_scores() -> None:
@@ -163,6 +172,12 @@ def test_our_records_are_scored_whatever_the_split_was_called(tmp_path: Path) ->
     (tmp_path / "records.jsonl").write_text("\n".join(lines) + "\n")
     found = score(tmp_path / "records.jsonl", dataset="vlep", annotations=tmp_path / "vlep_dev_release.jsonl")
     assert found.official == {"accuracy_percent": 100.0, "n": 2} and found.form == "records"
+    wrong = lines[1].replace("}", ', "scores": [0.5, -Infinity]}')
+    (tmp_path / "records.jsonl").write_text(lines[0] + "\n" + wrong + "\n")
+    with pytest.raises(
+        DataError, match=r"records.jsonl, record 2: vlep/dev/8: `scores` holds NaN or inf.* as a failed"
+    ):
+        score(tmp_path / "records.jsonl", dataset="vlep", annotations=tmp_path / "vlep_dev_release.jsonl")
     (tmp_path / "records.jsonl").write_text(lines[0])
     given = {"dataset": "vlep", "annotations": tmp_path / "vlep_dev_release.jsonl"}
     with pytest.raises(DataError, match=r"1 of 2 samples have no prediction \(vlep/val/8"):

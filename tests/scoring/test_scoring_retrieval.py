@@ -1,6 +1,10 @@
 """Ranks with ties, both directions, failed videos; classes and numbers per video."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import torch
 
 from vidalign.common.record import Record
@@ -8,7 +12,8 @@ from vidalign.common.sample import Media, Sample
 from vidalign.scoring.classification import classification_metrics, over_seeds, regression_metrics
 from vidalign.scoring.embeddings import EmbeddingFile
 from vidalign.scoring.retrieval import both_directions, matched_share, rank_metrics, ranks_of, twin_choice
-from vidalign.tasks.config import RetrievalConfig
+from vidalign.tasks.classification import Classification
+from vidalign.tasks.config import ClassificationConfig, RetrievalConfig
 from vidalign.tasks.retrieval import Retrieval
 
 
@@ -64,12 +69,39 @@ def test_matched_share_of_clips_and_their_sentences():
     crossed = own[:, [0, 2, 1, 3]]
     assert matched_share(own, own).tolist() == [1.0, 1.0]
     assert matched_share(np.concatenate([own[:1], crossed[:1]]), own).tolist() == [1.0, 0.5]
+    assert matched_share(np.full_like(own, np.nan), own).tolist() == [0.0, 0.0]
 
 
-def sample(uid, video, label):
-    return Sample(
-        uid=uid, dataset="d", split="s", task="classification", media=Media(kind="video", video_id=video), label=label
-    )
+@pytest.mark.parametrize("ties", ["official", "index", "strict"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_embeddings_that_are_not_finite_rank_last(ties, bad):
+    draw, right = np.random.default_rng(0), np.arange(60)
+    good = draw.normal(size=(60, 8))
+    good /= np.linalg.norm(good, axis=1, keepdims=True)
+    broken, one = np.full_like(good, bad), good.copy()
+    one[0] = bad
+    for text, video in ((broken, good), (good, broken), (broken, broken)):
+        found = both_directions(text, video, right, ties=ties)
+        for way in ("", "v2t_"):
+            assert [found[f"{way}R@{k}"] for k in (1, 50)] == [0.0, 0.0] and found[f"{way}MedR"] == 60.0
+    for text, video in ((one, good), (good, one)):
+        found = both_directions(text, video, right, ties=ties)
+        for way in ("", "v2t_"):
+            assert np.isclose(found[f"{way}R@1"], 59 / 60) and np.isclose(found[f"{way}MeanR"], (59 + 60) / 60)
+    huge = both_directions(good * 1e200, good * 1e200, right, ties=ties)
+    assert huge["R@1"] == 0.0, "a product that is infinite is no best one"
+
+
+def test_a_text_without_numbers_takes_no_candidate_away():
+    """Otherwise its failure would make the others' search easier."""
+    text, video = np.array([[1.0, 0.5], [np.nan, 0]]), np.array([[0.0, 1], [1, 0]])
+    found = both_directions(text, video, np.arange(2))
+    assert (found["R@1"], found["MeanR"]) == (0.0, 2.0)
+
+
+def sample(uid, video, label, **fields):
+    media = Media(kind="video", video_id=video)
+    return Sample(uid=uid, dataset="d", split="s", task="classification", media=media, label=label, **fields)
 
 
 def test_clips_of_a_video_are_united():
@@ -86,10 +118,51 @@ def test_clips_of_a_video_are_united():
     numbers = [Record(uid="a1", pred_value=2.0), Record(uid="a2", pred_value=4.0), Record(uid="b1", status="failed")]
     found = regression_metrics(numbers[::-1], samples)
     assert found == {
-        **{"mse": 4.0, "mse_low": 4.0, "mse_high": 4.0},
-        **{"videos": 1, "samples": 3, "scored": 3, "failed": 1},
+        **{"mse": float("inf"), "answered_mse": 4.0, "answered_mse_low": 4.0, "answered_mse_high": 4.0},
+        **{"videos": 2, "samples": 3, "scored": 3, "failed": 1},
     }
     assert over_seeds([1.0, 3.0])["mean"] == 2.0 and np.isclose(over_seeds([1.0, 3.0])["std"], 2**0.5)
+
+
+def test_parts_of_a_video_are_judged_one_by_one(tmp_path):
+    """Own data: rows with start and end of their own. Perfect predictions have perfect scores."""
+    spans = [(0.0, 5.0), (5.0, 10.0), (10.0, 15.0)]
+    samples = [sample(f"s{n}", "v", min(n, 1), span=span) for n, span in enumerate(spans)]
+    classes = [Record(uid=f"s{n}", answer_idx=min(n, 1), pred_idx=min(n, 1)) for n in range(3)]
+    scored = [replace(one, scores=(0.1, 0.9) if one.pred_idx else (0.9, 0.1)) for one in classes]
+    for records in (classes, scored):
+        found = classification_metrics(records, samples)
+        assert (found["accuracy"], found["videos"]) == (1.0, 3)
+    numbers = [Record(uid=f"s{n}", pred_value=float(min(n, 1))) for n in range(3)]
+    assert regression_metrics(numbers, samples)["mse"] == 0.0
+    file = EmbeddingFile(tmp_path / "s.jsonl", "ab", samples)
+    assert file.right.tolist() == [0, 1, 2] and file.places_of_videos(["s0", "s1", "s2"]) == [0, 1, 2]
+
+
+def test_rows_of_a_video_whose_labels_differ_are_not_united():
+    samples = [sample("x", "v", 0), sample("y", "v", 1), sample("z", "v", 1)]
+    records = [
+        Record(uid=uid, answer_idx=n, pred_idx=n, scores=(1 - n, n)) for uid, n in (("x", 0), ("y", 1), ("z", 1))
+    ]
+    found = classification_metrics(records, samples)
+    assert (found["accuracy"], found["videos"]) == (1.0, 2)
+    assert regression_metrics([Record(uid=one.uid, pred_value=one.label) for one in samples], samples)["mse"] == 0.0
+
+
+def test_a_failed_video_never_improves_an_error():
+    samples = [sample(uid, uid, 0) for uid in "abc"]
+    whole = [Record(uid=uid, pred_value=value) for uid, value in (("a", 0.0), ("b", 3.0), ("c", 0.0))]
+    found = regression_metrics(whole, samples)
+    assert found["mse"] == found["answered_mse"] == 3.0 and found["mse_low"] < 3.0 < found["mse_high"]
+    for lost in ("b", "bc", "abc"):
+        left = [Record(uid=one.uid, status="failed") if one.uid in lost else one for one in whole]
+        part = regression_metrics(left, samples)
+        assert (part["mse"], part["failed"], part["videos"]) == (float("inf"), len(lost), 3) and "mse_low" not in part
+    clips = [sample("x", "v", 0), sample("y", "v", 0)]
+    part = regression_metrics([Record(uid="x", pred_value=0.0), Record(uid="y", status="failed")], clips)
+    assert (part["mse"], part["failed"]) == (float("inf"), 1), "nor does a failed clip of it"
+    hidden = regression_metrics(whole[:1], [sample("a", "a", None)])
+    assert hidden == {"videos": 0, "samples": 1, "scored": 0, "failed": 0}
 
 
 def test_failed_videos_are_wrong_and_hidden_classes_not_counted():
@@ -120,9 +193,9 @@ def test_embeddings_of_a_shared_video_belong_to_its_first_text(tmp_path):
     file = EmbeddingFile(tmp_path / "s.jsonl", "ab", samples)
     assert file.places_of_videos(["t0", "t1", "t2"]) == [0, 2] and file.places_of_videos(["t1"]) == []
     file.write({"t1": np.ones(2)}, {})
-    file.write({"t0": np.ones(2)}, {"v": np.full(2, 3.0)})
+    file.write({"t0": np.ones(2)}, {"t0": np.full(2, 3.0)})
     other = EmbeddingFile(tmp_path / "s.jsonl", "ab", samples)
-    other.write({"t2": np.full(2, 5.0)}, {"w": np.full(2, 4.0)})
+    other.write({"t2": np.full(2, 5.0)}, {"t2": np.full(2, 4.0)})
     for tables in (other.close(), other.close()):  # again, as after a kill just behind the first
         assert tables["video"].tolist() == [[3, 3], [4, 4]] and tables["right"].tolist() == [0, 0, 1]
         assert tables["text"].tolist() == [[1, 1], [1, 1], [5, 5]]
@@ -143,7 +216,44 @@ def test_texts_of_a_video_that_nobody_embedded_rank_last(tmp_path):
     task = Retrieval(RetrievalConfig())
     task.begin(tmp_path / "s.jsonl", "ab", samples)
     rows = {"text": torch.eye(2), "video": torch.eye(2)}
-    records = task.predict(Embedder(), {"uid": ["t1", "t2"], "video_id": ["v", "w"], **rows})
+    records = task.predict(Embedder(), {"uid": ["t1", "t2"], **rows})
     assert [record.embedding_row for record in records] == [1, 2]
     metrics = task.metrics([Record(uid="t0", status="failed"), *records], samples, None)
     assert metrics["failed"] == 2 and np.isclose(metrics["R@1"], 1 / 3)
+
+
+def test_embeddings_that_are_not_finite_make_failed_records(tmp_path):
+    samples = [sample("t0", "v", 0), sample("t1", "v", 0), sample("t2", "w", 0)]
+    task = Retrieval(RetrievalConfig())
+    task.begin(tmp_path / "s.jsonl", "ab", samples)
+    text, video = torch.eye(3), torch.eye(3)
+    text[1, 0], video[2, 0] = float("nan"), float("inf")
+    records = task.predict(Embedder(), {"uid": ["t0", "t1", "t2"], "text": text, "video": video})
+    assert [record.status for record in records] == ["ok", "failed", "failed"]
+    assert "its text holds NaN" in records[1].reason and "its video holds NaN" in records[2].reason
+    metrics = task.metrics(records, samples, None)
+    assert metrics["failed"] == 2 and np.isclose(metrics["R@1"], 1 / 3), "t0 finds the video that it shares with t1"
+
+
+def test_probabilities_that_are_not_numbers_make_failed_records():
+    """argmax would take the first class."""
+    logits = torch.tensor([[1.0, 2.0], [float("nan"), 0.0], [0.0, float("inf")], [0.0, float("-inf")]])
+    model = SimpleNamespace(classify=lambda batch: logits)
+    for keep in (200, 0):
+        task = Classification(ClassificationConfig(keep_scores=keep))
+        batch = {"uid": list("abcd"), "label": torch.tensor([1, 0, 1, 0])}
+        records = task.predict(model, batch)
+        assert [record.status for record in records] == ["ok", "failed", "failed", "ok"]
+        assert [record.answer_idx for record in records] == [1, 0, 1, 0] and "not a finite number" in records[1].reason
+        samples = [sample(uid, uid, label) for uid, label in zip("abcd", (1, 0, 1, 0), strict=True)]
+        assert task.metrics(records, samples, None)["accuracy"] == 0.5
+
+
+def test_numbers_that_are_none_are_failures_to_every_metric():
+    nan = float("nan")
+    samples = [sample("a", "a", 0), sample("b", "b", 0)]
+    records = [Record(uid=uid, answer_idx=0, pred_idx=0, scores=(nan, nan)) for uid in "ab"]
+    found = classification_metrics(records, samples)
+    assert (found["accuracy"], found["failed"]) == (0.0, 2)
+    numbers = regression_metrics([Record(uid=uid, pred_value=nan) for uid in "ab"], samples)
+    assert (numbers["mse"], numbers["failed"]) == (float("inf"), 2)

@@ -135,6 +135,7 @@ def test_exact_match_and_counts():
     assert found["mse"] == (0 + 64 + 64 + 0) / 4 and found["accuracy"] == 0.5
     assert exact_match.exact_match_metrics(records, samples, info)["accuracy"] == 0.25, "10 alone is the same text"
     assert exact_match.counted(Record(uid="x", pred_text="-4")) == 1
+    assert {exact_match.counted(Record(uid="x", pred_text=text)) for text in ("inf", "-Infinity", "nan")} == {None}
 
 
 def test_intervals():

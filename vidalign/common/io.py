@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -39,10 +40,19 @@ def first_repeated(names: Iterable[str]) -> str | None:
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
+def finite(value: Any) -> Any:
+    """Plain JSON values in which a number that is not finite is null: JSON has neither NaN nor infinity."""
+    if isinstance(value, Mapping):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: Path | str, value: Any) -> None:
-    """Indented JSON, atomically."""
+    """Indented JSON, atomically; numbers that are not finite as null."""
     with atomic_write(path) as file:
-        json.dump(value, file, indent=2, ensure_ascii=False, sort_keys=False)
+        json.dump(finite(value), file, indent=2, ensure_ascii=False, sort_keys=False, allow_nan=False)
         file.write("\n")
 
 
@@ -74,10 +84,10 @@ def file_key(path: Path) -> str:
 
 
 def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Append rows as JSON Lines and flush them to disk."""
+    """Append rows as JSON Lines and flush them to disk; numbers that are not finite as null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
         for row in rows:
-            file.write(json_line(row) + "\n")
+            file.write(json_line(finite(row), allow_nan=False) + "\n")
         file.flush()
         os.fsync(file.fileno())

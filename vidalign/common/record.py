@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,8 @@ class Record:
     `reason` too when the media were usable but unusual. `scores` has one number per option, higher is better.
     `windows` are (start, end, score) in seconds, best first; `saliency` has one number per short clip.
     `kept_frames` is a list of {"index": frame index, "seconds": time}. `kept_positions`, where a task sets it, says
-    which of the media's frames these are; it is not written.
+    which of the media's frames these are; it is not written. Every number of a record on disk is finite
+    (`finite_or_failed`).
     """
 
     uid: str
@@ -44,9 +46,9 @@ class Record:
     kept_positions: tuple[int, ...] | None = None
 
     def to_json(self) -> str:
-        """One line; fields that are None are left out, key order is fixed."""
+        """One line; fields that are None are left out, key order is fixed. ValueError for NaN and infinity."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "kept_positions"}
-        return json_line({k: v for k, v in values.items() if v is not None})
+        return json_line({k: v for k, v in values.items() if v is not None}, allow_nan=False)
 
     @classmethod
     def from_json(cls, line: str) -> Record:
@@ -57,7 +59,8 @@ class Record:
     def from_dict(cls, row: Any) -> Record:
         """A parsed line as a record; null is as good as left out.
 
-        ValueError names an unknown field, or a value of the wrong type: it would compare unequal to everything.
+        ValueError names an unknown field, a value of the wrong type (it would compare unequal to everything), and NaN or
+        infinity, which JSON has not.
         """
         if not isinstance(row, Mapping):
             raise ValueError(f"{row!r:.60} is no record; write an object with the key uid")
@@ -73,7 +76,38 @@ class Record:
             values[name] = made(value)
         if "uid" not in values:
             raise ValueError("no uid; every record names its sample by it")
-        return cls(**values)
+        record = cls(**values)
+        name = _not_finite(record)
+        if name is not None:
+            raise ValueError(
+                f"{record.uid}: `{name}` holds NaN or infinity; such a prediction is written as a failed record: "
+                '"status": "failed" and a "reason", without that field'
+            )
+        return record
+
+
+def finite_or_failed(record: Record) -> Record:
+    """The record itself; where one of its numbers is not finite, a failed one that says which: no comparison with NaN
+    means anything, and an argmax takes it for the best."""
+    name = _not_finite(record)
+    if name is None:
+        return record
+    reason = f"the prediction is not finite: `{name}` holds NaN or infinity"
+    return Record(uid=record.uid, status="failed", reason=reason, answer_idx=record.answer_idx)
+
+
+def _not_finite(record: Record) -> str | None:
+    """The first field with a number that is not finite."""
+    fields = (f.name for f in dataclasses.fields(record))
+    return next((name for name in fields if not all(map(math.isfinite, _floats(getattr(record, name))))), None)
+
+
+def _floats(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, tuple | list | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _floats(one)
 
 
 def _is_number(value: Any) -> bool:

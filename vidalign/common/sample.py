@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -140,6 +140,11 @@ class DatasetInfo:
     dialogue: str | None = None
     expected_counts: Mapping[str, int] = field(default_factory=dict)
     submission: str | None = None
+
+
+def footage(sample: Sample) -> Hashable:
+    """What a Sample shows: its video and the part that is meant. Parts of one file are as different as two files."""
+    return sample.uid if sample.media is None else (sample.media.video_id, sample.span)
 
 
 def to_dict(sample: Sample) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from vidalign.common import dist
 from vidalign.common.errors import DataError, UserError
 from vidalign.common.io import atomic_write
 from vidalign.common.output import to_device
-from vidalign.common.record import Record
+from vidalign.common.record import Record, finite_or_failed
 from vidalign.common.sample import DatasetInfo, Sample
 from vidalign.runners.distributed import from_main, unwrap
 from vidalign.runners.eval_parts import PartFiles, cannot_write
@@ -113,7 +113,8 @@ def part_files(folder: Path, eval_set: EvalSet, key: str) -> PartFiles:
 def predict(
     model: nn.Module, task: Any, eval_set: EvalSet, *, device: torch.device | str = "cpu"
 ) -> Iterator[list[Record]]:
-    """This process's records, batch by batch: failed media as failed records, notes as reasons of usable ones."""
+    """This process's records, batch by batch: failed media and predictions with NaN as failed records, notes as reasons
+    of usable ones."""
     answers = {sample.uid: sample.answer_idx for sample in eval_set.samples}
     model = unwrap(model)
     was_training = model.training
@@ -137,7 +138,7 @@ def _batch_records(model: nn.Module, task: Any, entry: dict[str, Any], device: t
     # no_grad, not inference_mode: what a model caches here (rotary tables) must serve the next training step too.
     with torch.no_grad():
         records = task.predict(model, to_device(entry["batch"], device))
-    return [_annotated(record, entry) for record in records]
+    return [_annotated(finite_or_failed(record), entry) for record in records]
 
 
 def _annotated(record: Record, entry: dict[str, Any]) -> Record:

@@ -98,7 +98,9 @@ def closing_table(results: dict[str, tuple[list[Record], dict[str, float]]]) -> 
         lines.append(name)
         width = max(len(key) for key in metrics)
         lines += [f"  {key:<{width}}  {_number(key, value)}" for key, value in metrics.items()]
-        lines += _reasons("failed (counted as wrong)", [r for r in records if r.status != "ok"])
+        endless = metrics.get("mse") == float("inf")
+        counted = "mse is infinite, answered_mse without them" if endless else "counted as wrong"
+        lines += _reasons(f"failed ({counted})", [r for r in records if r.status != "ok"])
         lines += _reasons("usable, but", [r for r in records if r.status == "ok" and r.reason])
     return "\n".join(lines)
 

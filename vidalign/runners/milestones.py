@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,15 @@ class Milestones:
         self.parts.loader.sampler.set_epoch(progress.epoch + 1)
         return replace(progress, epoch=progress.epoch + 1, iteration=0)
 
+    @staticmethod
+    def _tell_if_endless(one: EvalSet, name: str, metrics: dict[str, float]) -> None:
+        """An infinite error is never the best."""
+        if dist.is_main() and not math.isfinite(metrics[name]):
+            rest = f"answered_{name}"
+            instead = f"; run.best_metric={rest} compares the others" if rest in metrics else ""
+            failed = metrics.get("failed", 0)
+            print(f"no new best.pt: {one.name} has {name} {metrics[name]}, {failed} failed{instead}", file=sys.stderr)
+
     def _score(self) -> float | None:
         """run.best_metric, else the headline metric of dataset or task, of the first split that has it; negative where
         less is better."""
@@ -149,6 +159,7 @@ class Milestones:
             metrics = self.results[one.name][1]
             for name in [wish] if wish else [one.info.headline, getattr(self.task, "headline", None)]:
                 if name in metrics:
+                    self._tell_if_endless(one, name, metrics)
                     return -metrics[name] if name.endswith(LESS_IS_BETTER) else metrics[name]
         known = ", ".join(sorted({name for _, metrics in self.results.values() for name in metrics}))
         if wish is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidalign.common.errors import ConfigError, DataError
+from vidalign.common.io import finite
 from vidalign.common.record import Record
 from vidalign.common.sample import Sample
 from vidalign.runners.annotations import ReadSplit, dataset_name, read_annotations
@@ -42,7 +42,7 @@ class Score:
             "metrics": self.metrics,
             "official": self.official,
         }
-        return _finite(values)
+        return finite(values)
 
 
 def score(
@@ -102,7 +102,7 @@ def table(result: Score) -> str:
         for key, value in metrics.items()
     ]
     if result.official is not None:
-        lines += ["official evaluator:", json.dumps(_finite(result.official), indent=1, ensure_ascii=False)]
+        lines += ["official evaluator:", json.dumps(finite(result.official), indent=1, ensure_ascii=False)]
     return "\n".join(lines)
 
 
@@ -164,11 +164,3 @@ def _renamed(records: list[Record], samples: Sequence[Sample]) -> list[Record]:
     if not all(native in wanted for native in natives):
         return records
     return [replace(record, uid=wanted[native]) for record, native in zip(records, natives, strict=True)]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

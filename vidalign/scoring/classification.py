@@ -1,17 +1,18 @@
 """Classes and numbers predicted from videos, by LVU's conventions (specification benchmarks, sections 14 and 15).
 
-Several Samples of one video (clips of it) are united: probabilities are summed, numbers averaged.
+Several Samples of one video (clips of it) are united: probabilities are summed, numbers averaged. Rows that name parts
+of a video by `span` (own data) are judged part by part, and rows whose labels differ each for themselves.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 from vidalign.common.record import Record
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, footage
 from vidalign.scoring.intervals import bootstrap_mean, wilson
 from vidalign.scoring.match import exactly_one_each
 
@@ -39,21 +40,30 @@ def classification_metrics(records: Sequence[Record], samples: Sequence[Sample])
 
 
 def regression_metrics(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, float | int]:
-    """mse of the mean prediction per video against its number, with its 95 % interval; a video without any prediction
-    is counted as `failed` and left out, since no number can stand for it."""
+    """mse of the mean prediction per video against its number, with its 95 % interval, over all `videos`.
+
+    A video of which a prediction failed is counted as `failed`, and makes mse infinite, without an interval: any finite
+    error in its place could be less than the one that the model would have made, and a failure would be a success.
+    answered_mse, with its interval, leaves failed videos out. Samples with a hidden number do not count.
+    """
     by_uid = exactly_one_each(records, samples)
     known = [(by_uid[sample.uid], sample) for sample in samples if sample.label is not None]
     labels = {_item(sample): sample.label for _, sample in known}
     errors, failed = [], 0
     for name, own in _by_item(known).items():
-        values = [record.pred_value for record in own if record.pred_value is not None]
-        failed += not values
-        errors += [(float(np.mean(values)) - labels[name]) ** 2] if values else []
-    counts = {"videos": len(errors), "samples": len(samples), "scored": len(known), "failed": failed}
+        if any(record.status != "ok" or record.pred_value is None for record in own):
+            failed += 1
+            continue
+        errors.append((float(np.mean([record.pred_value for record in own])) - labels[name]) ** 2)
+    counts = {"videos": len(errors) + failed, "samples": len(samples), "scored": len(known), "failed": failed}
+    if not known:
+        return counts
     if not errors:
-        return {"mse": float("inf"), **counts}
+        return {"mse": float("inf"), "answered_mse": float("inf"), **counts}
     low, high = bootstrap_mean(errors)
-    return {"mse": float(np.mean(errors)), "mse_low": low, "mse_high": high, **counts}
+    answered = {"mse": float(np.mean(errors)), "mse_low": low, "mse_high": high}
+    every = {"mse": float("inf")} if failed else answered
+    return {**every, **{f"answered_{name}": value for name, value in answered.items()}, **counts}
 
 
 def over_seeds(values: Sequence[float]) -> dict[str, float]:
@@ -80,12 +90,14 @@ def _is_right(chosen: int | None, records: Sequence[Record]) -> bool:
     return usable and chosen is not None and chosen == truth
 
 
-def _item(sample: Sample) -> str:
-    """What is judged as one: a video, or a question about one."""
-    return sample.uid if sample.question or sample.media is None else sample.media.video_id
+def _item(sample: Sample) -> Hashable:
+    """What is judged as one: a video or a part of it, with one truth, or a question about one."""
+    if sample.question:
+        return sample.uid
+    return footage(sample), sample.label, sample.answer_idx, sample.answer
 
 
-def _by_item(pairs: Sequence[tuple[Record, Sample]]) -> dict[str, list[Record]]:
+def _by_item(pairs: Sequence[tuple[Record, Sample]]) -> dict[Hashable, list[Record]]:
     united = defaultdict(list)
     for record, sample in pairs:
         united[_item(sample)].append(record)

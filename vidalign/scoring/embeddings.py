@@ -1,5 +1,7 @@
 """Embeddings of an evaluation: one row per text and per video, on disk beside the prediction records.
 
+Here a video is what a sample shows (`footage`): where samples have spans, every part of a file is a video of its own.
+
 While the evaluation runs every process writes its own rows into `.<split>.<key>.{text,video}.f32`, which stay until its
 records are safe, as their part files do (runners/eval_parts.py); then there is `<split>.embeddings.npz` with `text`
 (N, D), `video` (K, D) and `right` (N,): each text's video. A record's `embedding_row` is its row in `text`.
@@ -16,7 +18,7 @@ import numpy as np
 
 from vidalign.common.errors import DataError
 from vidalign.common.io import atomic_write
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, footage
 
 
 def read_embeddings(path: Path, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
@@ -38,9 +40,10 @@ class EmbeddingFile:
     def __init__(self, path: Path, key: str, samples: Sequence[Sample]) -> None:
         self.path, self.key = Path(path), key
         self.text_row = {sample.uid: row for row, sample in enumerate(samples)}
-        videos = [sample.media.video_id if sample.media else sample.uid for sample in samples]
-        self.video_row = {video: row for row, video in enumerate(dict.fromkeys(videos))}
-        self.right = np.array([self.video_row[video] for video in videos])
+        videos = [footage(sample) for sample in samples]
+        rows = {video: row for row, video in enumerate(dict.fromkeys(videos))}
+        self.num_videos = len(rows)
+        self.right = np.array([rows[video] for video in videos])
         firsts = dict(zip(reversed(videos), (sample.uid for sample in reversed(samples)), strict=True))
         self._first_texts = set(firsts.values())
 
@@ -53,14 +56,14 @@ class EmbeddingFile:
         return [place for place, uid in enumerate(uids) if uid in self._first_texts]
 
     def write(self, text: Mapping[str, np.ndarray], video: Mapping[str, np.ndarray]) -> None:
-        """Rows by uid and by video id; on disk when this returns."""
+        """Rows of texts and of texts' videos, both by the text's uid; on disk when this returns."""
         self._write("text", {self.text_row[uid]: row for uid, row in text.items()})
-        self._write("video", {self.video_row[name]: row for name, row in video.items()})
+        self._write("video", {int(self.right[self.text_row[uid]]): row for uid, row in video.items()})
 
     def read(self) -> dict[str, np.ndarray]:
         """text (N, D), video (K, D), right (N,); rows that nobody wrote are zeros."""
         found = {name: self._raw(name) for name in ("text", "video")}
-        counts = {"text": len(self.text_row), "video": len(self.video_row)}
+        counts = {"text": len(self.text_row), "video": self.num_videos}
         tables = {
             name: np.fromfile(file, np.float32).reshape(counts[name], -1)
             if file.is_file()
@@ -79,7 +82,7 @@ class EmbeddingFile:
     def _write(self, name: str, rows: Mapping[int, np.ndarray]) -> None:
         if not rows:
             return
-        count = len(self.text_row) if name == "text" else len(self.video_row)
+        count = len(self.text_row) if name == "text" else self.num_videos
         width = len(next(iter(rows.values())))
         file = self._raw(name)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ Specification benchmarks, section 10. No judge, no normalisation: the text must 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 from vidalign.common.record import Record
@@ -76,6 +77,6 @@ def counted(record: Record) -> int | None:
         number = float(record.pred_text or "")
     except ValueError:
         return None
-    if record.status != "ok" or number != number:
+    if record.status != "ok" or not math.isfinite(number):
         return None
     return round(min(max(number, 1.0), 10.0))

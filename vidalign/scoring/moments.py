@@ -207,7 +207,7 @@ def moment_metrics(records: Sequence[Record], samples: Sequence[Sample], info: D
     HL_<rating>_Hit1, samples, scored, failed.
     """
     by_uid = exactly_one_each(records, samples)
-    failed = sum(record.status != "ok" for record in records)
+    failed = sum(record.status != "ok" for record in by_uid.values())
     queries = _queries([sample for sample in samples if sample.windows], by_uid, None)
     metrics: dict[str, float | int] = {}
     if queries and any(record.windows is not None for record in records):

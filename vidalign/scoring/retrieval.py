@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidalign.common.record import Record
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, footage
 from vidalign.scoring.intervals import wilson
 from vidalign.scoring.match import exactly_one_each
 
@@ -43,12 +43,16 @@ class Ranks:
 
 
 def ranks_of(scores: np.ndarray, right: Sequence[int] | np.ndarray) -> Ranks:
-    """scores: (queries, candidates); right: the right candidate of each query."""
+    """scores: (queries, candidates); right: the right candidate of each query.
+
+    It is last where its score is not finite: nothing compares as higher than NaN, which would make it the first.
+    """
     places = np.asarray(right)[:, None]
     own = np.take_along_axis(scores, places, axis=1)
     equal = scores == own
     before = equal & (np.arange(scores.shape[1]) < places)
-    return Ranks((scores > own).sum(axis=1), equal.sum(axis=1), before.sum(axis=1))
+    found = Ranks((scores > own).sum(axis=1), equal.sum(axis=1), before.sum(axis=1))
+    return _lost_last(found, ~np.isfinite(own[:, 0]), scores.shape[1] - 1)
 
 
 def join_ranks(blocks: Sequence[Ranks]) -> Ranks:
@@ -74,18 +78,22 @@ def retrieval_metrics(
 ) -> dict[str, float | int | str]:
     """`both_directions` of the samples' embeddings `text`, `video` and `right`.
 
-    Texts whose video could not be read, for them or for the first text of that video, rank last. twin_choice where
-    samples name a twin (meta twin: the video with the same moments in another order), clip_sentence_match where records
-    tell the share (pred_value); failed ones count as wrong in both.
+    Texts whose video could not be read, for them or for the first text of that video, rank last, as do those of which
+    an embedding is not finite. twin_choice where samples name a twin (meta twin: the whole video with the same moments
+    in another order), clip_sentence_match where records tell the share (pred_value); failed ones, and failed twins,
+    count as wrong in both.
     """
     by_uid, right = exactly_one_each(records, samples), tables["right"]
-    failed = np.array([by_uid[sample.uid].status == "failed" for sample in samples])
-    failed |= ~tables["video"].any(axis=1)[right]
+    # A record with an embedding row failed for its numbers, not for its video: that may be a candidate for other texts.
+    unread = [by_uid[one.uid].status == "failed" and by_uid[one.uid].embedding_row is None for one in samples]
+    seen = tables["video"].any(axis=1) & _finite_rows(tables["video"])
+    failed = np.array(unread) | ~seen[right]
     metrics = both_directions(tables["text"], tables["video"], right, failed_N=failed, ties=ties, block=block)
-    row_of = {sample.media.video_id: row for sample, row in zip(samples, right.tolist(), strict=True) if sample.media}
-    twins = np.array([row_of.get(sample.meta.get("twin"), -1) for sample in samples])
+    failed |= ~_finite_rows(tables["text"])
+    row_of = {footage(sample): row for sample, row in zip(samples, right.tolist(), strict=True)}
+    twins = np.array([row_of.get((sample.meta.get("twin"), None), -1) for sample in samples])
     if (twins >= 0).any():
-        metrics["twin_choice"] = twin_choice(tables["text"], tables["video"], right, twins, failed)
+        metrics["twin_choice"] = twin_choice(tables["text"], tables["video"], right, twins, failed | ~seen[twins])
     if any(record.pred_value is not None for record in records):
         metrics["clip_sentence_match"] = float(np.mean([record.pred_value or 0.0 for record in records]))
     return {**metrics, "tie_rule": ties, "samples": len(samples), "failed": int(failed.sum())}
@@ -106,12 +114,14 @@ def both_directions(
     as `<rule>_R@1` ....
 
     right_N: each text's video. A video with several texts is found where its best text stands. failed_N: texts whose
-    video could not be read; they rank last, and such videos are no candidates for others and ask for nothing. The
-    similarity is computed for `block` queries at a time.
+    video could not be read; they rank last, and such videos are no candidates for others and ask for nothing. So do
+    videos whose embedding is not finite; texts of that kind rank last and are no candidates. The similarity is computed
+    for `block` queries at a time.
     """
-    failed = np.zeros(len(right_N), bool) if failed_N is None else failed_N
-    usable = np.ones(len(video_KD), bool)
-    usable[right_N[failed]] = False
+    unread = np.zeros(len(right_N), bool) if failed_N is None else failed_N
+    usable = _finite_rows(video_KD)
+    failed = unread | ~usable[right_N] | ~_finite_rows(text_ND)
+    usable[right_N[unread]] = False
     blocks = []
     for start in range(0, len(text_ND), block):
         rows = slice(start, start + block)
@@ -145,14 +155,16 @@ def twin_choice(
 
 
 def matched_share(clips_BMD: np.ndarray, sentences_BMD: np.ndarray) -> np.ndarray:
-    """(B,) share of each sample's M clips whose nearest of its own sentences is theirs."""
+    """(B,) share of each sample's M clips whose nearest of its own sentences is theirs; a NaN is near to nothing."""
     scores_BMM = clips_BMD @ sentences_BMD.transpose(0, 2, 1)
-    return (scores_BMM.argmax(axis=2) == np.arange(scores_BMM.shape[1])).mean(axis=1)
+    nearest_BM = scores_BMM.argmax(axis=2) == np.arange(scores_BMM.shape[1])
+    return (nearest_BM & np.isfinite(scores_BMM).all(axis=2)).mean(axis=1)
 
 
 def similarity(text_ND: np.ndarray, video_KD: np.ndarray) -> np.ndarray:
     """(N, K) dot products; of embeddings of length 1, cosines."""
-    return text_ND @ video_KD.T
+    with np.errstate(over="ignore", invalid="ignore"):  # rows that are not finite rank last
+        return text_ND @ video_KD.T
 
 
 def _best_texts(
@@ -171,12 +183,16 @@ def _best_texts(
         scores[:, failed_N] = -np.inf
         own = np.where(right_N[None] == numbers[:, None], scores, -np.inf).argmax(axis=1)
         found = ranks_of(scores, own)
-        lost = ~usable_K[numbers]
+        lost = ~usable_K[numbers] | ~np.isin(numbers, right_N[~failed_N])
         last = len(text_ND) - 1
         blocks.append(_lost_last(found, lost, last))
     return join_ranks(blocks)
 
 
+def _finite_rows(rows_ND: np.ndarray) -> np.ndarray:
+    return np.isfinite(rows_ND).all(axis=1)
+
+
 def _lost_last(found: Ranks, lost: np.ndarray, last: int) -> Ranks:
-    """Queries whose own video could not be read stand at the last place, without equals."""
+    """Lost queries (no video, no number) stand at the last place, without equals."""
     return Ranks(np.where(lost, last, found.above), np.where(lost, 1, found.equal), np.where(lost, 0, found.before))

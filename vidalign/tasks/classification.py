@@ -24,19 +24,21 @@ class Classification:
         self.config = config
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Record]:
-        """One record per sample of the batch, in its order. An answer outside the classes is -1."""
+        """One record per sample of the batch, in its order. An answer outside the classes is -1. Probabilities that are
+        not numbers, of which argmax would take the first, make a failed record."""
         logits = model.classify(batch).float().cpu()
         shares = logits.softmax(dim=-1)
         keep = shares.shape[1] <= self.config.keep_scores
-        return [
-            Record(
-                uid=uid,
-                answer_idx=int(batch["label"][row]),
-                pred_idx=int(logits[row].argmax()),
-                scores=tuple(shares[row].tolist()) if keep else None,
-            )
-            for row, uid in enumerate(batch["uid"])
-        ]
+        records = []
+        for row, uid in enumerate(batch["uid"]):
+            answer = int(batch["label"][row])
+            if not shares[row].isfinite().all():
+                reason = "a class's probability is not a finite number"
+                records.append(Record(uid=uid, status="failed", reason=reason, answer_idx=answer))
+                continue
+            scores = tuple(shares[row].tolist()) if keep else None
+            records.append(Record(uid=uid, answer_idx=answer, pred_idx=int(logits[row].argmax()), scores=scores))
+        return records
 
     def metrics(self, records: Sequence[Record], samples: Sequence[Sample], info: DatasetInfo) -> dict[str, float]:
         """See scoring/classification.py."""

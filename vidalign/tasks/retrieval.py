@@ -34,7 +34,10 @@ class Retrieval:
         self._file = EmbeddingFile(path, key, samples)
 
     def predict(self, model: nn.Module, batch: dict[str, Any]) -> list[Record]:
-        """One record per sample of the batch. A video that several texts share is embedded with the first of them."""
+        """One record per sample of the batch. A video that several texts share is embedded with the first of them.
+
+        An embedding that is not finite makes a failed record; its row is kept as it is.
+        """
         file = self._file
         assert file is not None, "begin() comes before predict()"
         texts = dict(zip(batch["uid"], _rows(model.embed_text(batch)), strict=True))
@@ -42,13 +45,19 @@ class Retrieval:
         videos = {}
         if places:
             embedded = _rows(model.embed_video({**batch, "video": batch["video"][places]}))
-            videos = dict(zip((batch["video_id"][place] for place in places), embedded, strict=True))
+            videos = dict(zip((batch["uid"][place] for place in places), embedded, strict=True))
         file.write(texts, videos)
         matched = self._matched(model, batch) if self.config.match_clips else [None] * len(batch["uid"])
-        return [
-            Record(uid=uid, embedding_row=file.text_row[uid], pred_value=share)
-            for uid, share in zip(batch["uid"], matched, strict=True)
-        ]
+        records = []
+        for uid, share in zip(batch["uid"], matched, strict=True):
+            row = file.text_row[uid]
+            broken = [name for name, rows in (("text", texts), ("video", videos)) if not _is_finite(rows.get(uid))]
+            if broken:
+                reason = f"the embedding of its {' and '.join(broken)} holds NaN or infinity"
+                records.append(Record(uid=uid, status="failed", reason=reason, embedding_row=row))
+            else:
+                records.append(Record(uid=uid, embedding_row=row, pred_value=share))
+        return records
 
     def _matched(self, model: nn.Module, batch: dict[str, Any]) -> list[float]:
         if not hasattr(model, "embed_clips"):
@@ -62,13 +71,15 @@ class Retrieval:
     ) -> dict[str, float | int | str]:
         """R@1/5/10/50, MedR and MeanR of both directions, the share of texts with ties, and the rule for them.
 
-        Texts whose video could not be read, for them or for the first text of that video, rank last. twin_choice where
-        samples name a twin (meta twin: the video with the same moments in another order); clip_sentence_match with
-        task.match_clips. Failed ones count as wrong.
+        See scoring/retrieval.py; clip_sentence_match with task.match_clips.
         """
         assert self._file is not None, "begin() comes before metrics()"
         tables = self._file.close()
         return retrieval_metrics(tables, records, samples, ties=self.config.ties, block=self.config.block)
+
+
+def _is_finite(row: np.ndarray | None) -> bool:
+    return row is None or bool(np.isfinite(row).all())
 
 
 def _rows(embedded: Tensor) -> np.ndarray:

@@ -88,7 +88,7 @@ class LFVilaProcessor:
             video = train_view(media, hw=self.frame_hw, box=box, flip=flip)
         else:
             video = eval_view(media, hw=self.frame_hw)
-        item = {"uid": sample.uid, "video": video, "video_id": sample.media.video_id}
+        item = {"uid": sample.uid, "video": video}
         return item | self.content(sample, epoch, seconds or sample.media.duration_seconds or 0.0)
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
