@@ -59,8 +59,8 @@ class Record:
     def from_dict(cls, row: Any) -> Record:
         """A parsed line as a record; null is as good as left out.
 
-        ValueError names an unknown field, a value of the wrong type (it would compare unequal to everything), and NaN or
-        infinity, which JSON has not.
+        ValueError names an unknown field, a value of the wrong type (unequal to everything), and NaN or infinity,
+        which JSON has not.
         """
         if not isinstance(row, Mapping):
             raise ValueError(f"{row!r:.60} is no record; write an object with the key uid")
