@@ -174,9 +174,7 @@ def test_our_records_are_scored_whatever_the_split_was_called(tmp_path: Path) ->
     assert found.official == {"accuracy_percent": 100.0, "n": 2} and found.form == "records"
     wrong = lines[1].replace("}", ', "scores": [0.5, -Infinity]}')
     (tmp_path / "records.jsonl").write_text(lines[0] + "\n" + wrong + "\n")
-    with pytest.raises(
-        DataError, match=r"records.jsonl, record 2: vlep/dev/8: `scores` holds NaN or inf.* as a failed"
-    ):
+    with pytest.raises(DataError, match=r"records.jsonl:2: vlep/dev/8: `scores` holds NaN or inf.* as a failed"):
         score(tmp_path / "records.jsonl", dataset="vlep", annotations=tmp_path / "vlep_dev_release.jsonl")
     (tmp_path / "records.jsonl").write_text(lines[0])
     given = {"dataset": "vlep", "annotations": tmp_path / "vlep_dev_release.jsonl"}
