@@ -339,3 +339,15 @@ def test_wrong_judges_are_told(judge: list[str], words: str, tmp_path: Path, cap
     _, rows, predictions, _ = OF_TASKS["mc_qa"]
     assert main(["score", *own_data(tmp_path, rows, predictions), "--judge", *judge]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_file_without_splits_is_the_one_that_the_records_name(split: str, tmp_path: Path) -> None:
+    rows = [
+        {"question_id": f"a_{n}", "video_name": "a", "question": "what is it?", "answer": "a cat"} for n in range(2)
+    ]
+    put(tmp_path, {"clips/open_qa.json": [row | {"file": "a.mp4"} for row in rows]})
+    records = [Record(uid=f"clips_qa/{split}/a_{n}", pred_text=said) for n, said in enumerate(("a cat", "a dog"))]
+    (tmp_path / "records.jsonl").write_text("".join(record.to_json() + "\n" for record in records))
+    found = score(tmp_path / "records.jsonl", dataset="clips_qa", annotations=tmp_path)
+    assert found.split == split and found.metrics["exact_match"] == 0.5

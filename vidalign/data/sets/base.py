@@ -124,6 +124,8 @@ class AnnotationBuilder(Builder):
             found = in_folder(cls.patterns, place, known)
         renamed = [replace(one, split=inverse.get(one.split, one.split)) for one in found]
         whole = [replace(one, split=part) for one in renamed for part in ([one.split] if one.split else cls.parts(one))]
+        if split and not cls.info.expected_counts:  # a file that knows no splits is the one that is asked for
+            whole = [replace(one, split=split) if one.split == "all" else one for one in whole]
         first: dict[tuple[str, ...], FoundFile] = {}
         for one in whole:
             if split in (None, one.split):
