@@ -75,7 +75,7 @@ def part_key(name: str, settings: BaseSettings) -> str:
     package = Path(__file__).resolve().parents[2]
     values = asdict(settings)
     chosen = {key: values[key] for key in ("seed", "text_clips", "text_only", *PARTS[name].settings)}
-    sources = ("runners/shapes/text.py", *PARTS[name].sources, *_DRAWN_BY)
+    sources = ("runners/shapes/descent.py", "runners/shapes/text.py", *PARTS[name].sources, *_DRAWN_BY)
     return content_key(name, chosen, [file_key(package / source) for source in sources])
 
 

@@ -38,7 +38,8 @@ from vidalign.data.shapes.world import (
 from vidalign.models.video_panda.processor import CAPTION_REQUEST
 from vidalign.models.video_panda.prompts import TEMPLATES, VIDEO, chat, label, rewritten, tokenize
 from vidalign.models.video_panda.splice import plan_splice, splice
-from vidalign.runners.shapes.lm import by_type, faded, loss_where_told, start_language_model
+from vidalign.runners.shapes.descent import Descent, held
+from vidalign.runners.shapes.lm import by_type, loss_where_told, start_language_model
 from vidalign.runners.shapes.settings import OnStep
 from vidalign.runners.shapes.text import SILENT, WORDS
 from vidalign.text.chat_tokens import ChatTokenizer
@@ -193,24 +194,16 @@ class ChatTrainer:
         self.lm = build_llama(llama_config(SIZE, vocab_size=maker.tokenizer.vocab_size), dtype=torch.float32)
         start_language_model(self.lm, self.generator)
         self.heads = _heads(SIZE["dim"])
-        self.trained = [*self.lm.parameters(), *self.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+        self.descent = Descent([*self.lm.parameters(), *self.heads.parameters()])
         self.words, self.shares = maker.seen(clips)
         self.told = torch.tensor([told(clip) for clip in clips])
         self._queue: list[int] = []
 
     def train(self, *, steps: int, on_step: OnStep) -> None:
         """`on_step(step, loss)`."""
-        from torch.nn.utils import clip_grad_norm_
-
         for step in range(steps):
-            self.optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * faded(step / steps)
             loss = self._step()
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            clip_grad_norm_(self.trained, 1.0)
-            self.optimizer.step()
-            on_step(step, float(loss.detach()))
+            on_step(step, self.descent.step(loss, lr=held(_PEAK, step, steps)))
         self.lm.eval().requires_grad_(False)
 
     def _step(self) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vidalign.backbones.tiny_clip import TinyCLIP
@@ -17,6 +17,8 @@ from vidalign.common.rng import draw_seed
 from vidalign.data.shapes.draw import draw
 from vidalign.data.shapes.world import SLOT_FRAMES, Clip
 from vidalign.media.transforms import normalize_clip
+from vidalign.runners.shapes.descent import Descent, cosine
+from vidalign.runners.shapes.settings import OnStep
 from vidalign.text.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
@@ -28,32 +30,23 @@ FILLERS = {"a", "picture", "of", "at", "the", "and", "something", "nothing"}
 _CLIPS_PER_STEP, _FRAMES_PER_CLIP, _PEAK = 32, 4, 3e-3
 
 
-def train_clip(
-    clips: Sequence[Clip], tokenizer: Tokenizer, *, steps: int, seed: int, on_step: Callable[[int, float], None]
-) -> TinyCLIP:
+def train_clip(clips: Sequence[Clip], tokenizer: Tokenizer, *, steps: int, seed: int, on_step: OnStep) -> TinyCLIP:
     """`on_step(step, loss)` is called after every step."""
     import torch
-    from torch.nn.utils import clip_grad_norm_
 
     generator = torch.Generator().manual_seed(draw_seed(seed, 0, "", "shapes clip"))
     clip = TinyCLIP(tokenizer.vocab_size, dim=DIM, generator=generator)
     pixels = torch.stack([torch.from_numpy(draw(one)[1::SLOT_FRAMES]) for one in clips]).permute(0, 1, 4, 2, 3)
     captions = [one.captions for one in clips]
     loss_of = _Loss(tokenizer, captions)
-    trained = [*clip.model.parameters(), *loss_of.parameters]
-    optimizer = torch.optim.AdamW(trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+    descent = Descent([*clip.model.parameters(), *loss_of.parameters])
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = _PEAK * min(1.0, step / 20) * (1 + math.cos(math.pi * step / steps)) / 2
         which = torch.randint(len(clips), (_CLIPS_PER_STEP,), generator=generator)
         # Frames of one clip differ in place only: they are each other's hard negatives.
         slots = torch.rand(_CLIPS_PER_STEP, len(captions[0]), generator=generator).argsort(1)[:, :_FRAMES_PER_CLIP]
         texts = [captions[c][s] for c, row in zip(which.tolist(), slots.tolist(), strict=True) for s in row]
         loss = loss_of(clip, normalize_clip(pixels[which[:, None], slots].flatten(0, 1)), texts)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        on_step(step, float(loss.detach()))
+        on_step(step, descent.step(loss, lr=cosine(_PEAK, step, steps)))
     clip.model.eval().requires_grad_(False)
     _to_published_length(clip, normalize_clip(pixels[:64].flatten(0, 1)))
     return clip

@@ -27,7 +27,7 @@ from vidalign.models.video_panda.frames import make_clip, pixels
 from vidalign.models.video_panda.keys import eve_name, official_name
 from vidalign.models.video_panda.stab import Stab, project_tokens, projector
 from vidalign.runners.shapes.chat import FRAMES, SIDE, ChatMaker, said_rightly, textual_frames
-from vidalign.runners.shapes.lm import faded
+from vidalign.runners.shapes.descent import Descent, held
 from vidalign.runners.shapes.settings import OnStep
 from vidalign.runners.shapes.teacher import SIZES as TEACHER_SIZES
 from vidalign.text.chat_tokens import ChatTokenizer
@@ -80,12 +80,9 @@ class EveTrainer:
     def train(self, *, steps: int, on_step: OnStep) -> None:
         """Mean squared distance to the textual frames' tokens."""
         import torch
-        from torch.nn.utils import clip_grad_norm_
 
-        trained = [p for name, p in self.named_parameters().items() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+        descent = Descent(p for p in self.named_parameters().values() if p.requires_grad)
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * faded(step / steps)
             clip = torch.randint(len(self.pictures), (_STILLS,), generator=self.generator)
             place = torch.randint(len(FRAMES), (_STILLS,), generator=self.generator)
             light = 1 + (_BRIGHTEST - 1) * torch.rand(_STILLS, 1, 1, 1, generator=self.generator)
@@ -94,11 +91,7 @@ class EveTrainer:
             with torch.no_grad():
                 wanted = textual_frames(self.lm, words, shares, row_id=self.maker.row_id)[:, 0]
             loss = (made - wanted).square().mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            on_step(step, float(loss.detach()))
+            on_step(step, descent.step(loss, lr=held(_PEAK, step, steps)))
 
     def tokens(self, pictures_N3PP: Tensor, *, light_N111: Tensor | float = 1.0) -> Tensor:
         """(N, M, D) of single pictures, their normalised pixels times `light`."""

@@ -16,6 +16,7 @@ from vidalign.backbones.meta_llama import build_llama, llama_config
 from vidalign.common.rng import draw_seed
 from vidalign.data.shapes.questions import GROUPS, Question, questions_of
 from vidalign.data.shapes.world import Clip
+from vidalign.runners.shapes.descent import Descent, held
 from vidalign.runners.shapes.settings import OnStep
 from vidalign.runners.shapes.text import SILENT, TextMaker, asked_for, narration
 
@@ -64,8 +65,7 @@ class LMTrainer:
         self.lm = build_llama(llama_config(SIZE, vocab_size=maker.tokenizer.vocab_size), dtype=torch.float32)
         start_language_model(self.lm, self.generator)
         self.heads = _heads(SIZE["dim"], maker.tokenizer.vocab_size)
-        self.trained = [*self.lm.parameters(), *self.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+        self.descent = Descent([*self.lm.parameters(), *self.heads.parameters()])
         self.words = maker.frames(clips)
         self.told = torch.tensor([narration(clip) for clip in clips])
         self.asked = [(index, asked) for index, clip in enumerate(clips) for asked in questions_of(clip)]
@@ -75,17 +75,10 @@ class LMTrainer:
 
     def train(self, *, steps: int, look_up_steps: int, on_step: OnStep) -> None:
         """Look-ups alone until they are solved (at most `look_up_steps`), then everything. `on_step(step, loss)`."""
-        from torch.nn.utils import clip_grad_norm_
-
         for step in range(steps):
             alone = step < look_up_steps and self._list_loss > _SOLVED
-            self.optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * faded(step / steps)
             loss = self._look_up_lists(24) if alone else self._everything()
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            clip_grad_norm_(self.trained, 1.0)
-            self.optimizer.step()
-            on_step(step, float(loss.detach()))
+            on_step(step, self.descent.step(loss, lr=held(_PEAK, step, steps)))
         self.lm.eval().requires_grad_(False)
 
     def _everything(self) -> Tensor:
@@ -239,11 +232,6 @@ def start_language_model(lm: nn.Module, generator: torch.Generator) -> None:
             elif weight.ndim == 2:
                 quiet = 0.5 if "o_proj" in name or "down_proj" in name else 0.3 if "lm_head" in name else 1.0
                 weight.normal_(0, quiet / math.sqrt(weight.shape[1]), generator=generator)
-
-
-def faded(done: float) -> float:
-    """Learning rate by the share of steps done: full rate for two thirds of the steps, then down to a twentieth."""
-    return min(1.0, max(0.05, 3 * (1 - done)))
 
 
 def loss_where_told(logits_BFC: Tensor, target_BF: Tensor) -> Tensor:

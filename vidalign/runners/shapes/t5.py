@@ -15,7 +15,8 @@ from vidalign.backbones.flan_t5 import build_flan_t5, flan_t5_config
 from vidalign.common.rng import draw_seed
 from vidalign.data.shapes.questions import Question, questions_of
 from vidalign.data.shapes.world import NUM_SLOTS, Clip
-from vidalign.runners.shapes.lm import by_type, faded, frame_tokens, loss_where_told, noisy
+from vidalign.runners.shapes.descent import Descent, held
+from vidalign.runners.shapes.lm import by_type, frame_tokens, loss_where_told, noisy
 from vidalign.runners.shapes.settings import OnStep
 from vidalign.runners.shapes.text import WORDS, TextMaker, narration
 from vidalign.text.fast_tokenizers import FastTokenizer, train_fast_tokenizer
@@ -59,8 +60,7 @@ class T5Trainer:
         self.t5 = build_flan_t5(flan_t5_config({"vocab_size": words.vocab_size, **SIZES}, dropout=0.0))
         _start(self.t5, self.generator)
         self.heads = _heads(SIZES["d_model"], words.vocab_size)
-        self.trained = [*self.t5.parameters(), *self.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+        self.descent = Descent([*self.t5.parameters(), *self.heads.parameters()])
         self.frames = word_frames(words, maker, clips)
         self.told = torch.tensor([narration(clip) for clip in clips])
         self.asked = [(index, asked) for index, clip in enumerate(clips) for asked in questions_of(clip)]
@@ -69,17 +69,10 @@ class T5Trainer:
 
     def train(self, *, steps: int, look_up_steps: int, on_step: OnStep) -> None:
         """Look-ups alone until they are solved (at most `look_up_steps`), then everything."""
-        from torch.nn.utils import clip_grad_norm_
-
         for step in range(steps):
             alone = step < look_up_steps and self._look_up_loss > _SOLVED
-            self.optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * faded(step / steps)
             loss = self._step(*((0, _ROWS) if alone else (_ROWS, _LOOK_UPS)))
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            clip_grad_norm_(self.trained, 1.0)
-            self.optimizer.step()
-            on_step(step, float(loss.detach()))
+            on_step(step, self.descent.step(loss, lr=held(_PEAK, step, steps)))
         self.t5.eval().requires_grad_(False)
 
     def _step(self, rows: int, look_ups: int) -> Tensor:

@@ -6,7 +6,7 @@ words are read by linear layers that are thrown away; it is stored as a Language
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from vidalign.media.transforms import normalize_clip
 from vidalign.models.video_panda.config import SIZES as PANDA_SIZES
 from vidalign.models.video_panda.frames import make_clip
 from vidalign.runners.shapes.chat import FRAMES, SIDE, token_shares, told
-from vidalign.runners.shapes.lm import faded, loss_where_told
+from vidalign.runners.shapes.descent import Descent, held
+from vidalign.runners.shapes.lm import loss_where_told
+from vidalign.runners.shapes.settings import OnStep
 from vidalign.runners.shapes.text import WORDS
 
 if TYPE_CHECKING:
@@ -42,13 +44,12 @@ def train_teacher(
     *,
     steps: int,
     seed: int,
-    on_step: Callable[[int, float], None],
+    on_step: OnStep,
 ) -> dict[str, Any]:
     """Write the folder; returns the share of the places' words read rightly on unseen clips."""
     import torch
     import torch.nn.functional as F
     from torch import nn
-    from torch.nn.utils import clip_grad_norm_
 
     generator = torch.Generator().manual_seed(draw_seed(seed, 0, "", "shapes teacher"))
     teacher = LanguageBindVideo(num_frames=len(FRAMES), **SIZES).requires_grad_(True)
@@ -58,20 +59,14 @@ def train_teacher(
     events = nn.ModuleList(nn.Linear(dim, size) for size in _EVENTS.values())
     pictures, words = pictures_of(clips), words_shown(clips)
     happens = torch.tensor([told(clip) for clip in clips])
-    trained = [*teacher.parameters(), *norm.parameters(), *read.parameters(), *events.parameters()]
-    optimizer = torch.optim.AdamW(trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+    descent = Descent([*teacher.parameters(), *norm.parameters(), *read.parameters(), *events.parameters()])
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * faded(step / steps)
         which = torch.randint(len(clips), (_CLIPS_PER_STEP,), generator=generator)
         features = norm(features_of(teacher, pictures[which]))
         loss = F.binary_cross_entropy_with_logits(read(features), words[which], reduction="none").sum(-1).mean()
         for head, row in zip(events, _EVENTS, strict=True):
             loss = loss + 0.5 * loss_where_told(head(features.mean(2)), happens[which][:, row])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        on_step(step, float(loss.detach()))
+        on_step(step, descent.step(loss, lr=held(_PEAK, step, steps)))
     with torch.inference_mode():
         features = norm(features_of(teacher, pictures_of(unseen)))
         said, there = read(features) > 0, words_shown(unseen) > 0

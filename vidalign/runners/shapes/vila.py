@@ -22,6 +22,7 @@ from vidalign.models.vila import tower
 from vidalign.models.vila.config import ViLAOriConfig, WeightsConfig
 from vidalign.models.vila.model import ViLA
 from vidalign.models.vila.weights import fill_t5
+from vidalign.runners.shapes.descent import Descent
 from vidalign.runners.shapes.settings import OnStep
 from vidalign.runners.shapes.vila_words import (
     DIMS,
@@ -104,27 +105,20 @@ def train_vision(seen: Stills, unseen: Stills, *, steps: int, seed: int, on_step
     import torch
     import torch.nn.functional as F
     from torch import nn
-    from torch.nn.utils import clip_grad_norm_
 
     generator = torch.Generator().manual_seed(draw_seed(seed, 0, "", "shapes vila vision"))
     torch.manual_seed(draw_seed(seed, 0, "", "shapes vila vision heads") % 2**31)
     vit = tower.build_vit(DIMS).requires_grad_(True)
     start_vision(vit, generator)
     read = nn.Sequential(nn.LayerNorm(DIMS.vision_dim), nn.Linear(DIMS.vision_dim, 2 * len(COLOURS) + 2))
-    trained = [*vit.parameters(), *read.parameters()]
-    optimizer = torch.optim.AdamW(trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+    descent = Descent([*vit.parameters(), *read.parameters()])
     crosses, others = _told(seen)
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = _rate(step, steps)
         which = torch.randint(len(crosses), (_VISION_ROWS,), generator=generator)
         said = read(vit(normalize_clip(seen.pixels[which])).mean(1))
         loss = F.cross_entropy(said[:, : len(COLOURS) + 1], crosses[which])
         loss = loss + 2 * F.binary_cross_entropy_with_logits(said[:, len(COLOURS) + 1 :], others[which])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        on_step(step, float(loss.detach()))
+        on_step(step, descent.step(loss, lr=_rate(step, steps)))
     vit.requires_grad_(False)
     crosses, _ = _told(unseen)
     with torch.no_grad():
@@ -145,14 +139,12 @@ class QFormerTrainer:
         self.model, self.words, self.bert, self.rng = model, words, bert, _rng(seed, "questions")
         self.generator = torch.Generator().manual_seed(draw_seed(seed, 0, "", "shapes vila queries"))
         start_queries(model, self.generator)
-        self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+        self.descent = Descent(parameter for parameter in model.parameters() if parameter.requires_grad)
 
     def train(self, seen: Stills, *, steps: int, on_step: OnStep) -> None:
         """Stills, each blended with one without a cross, behind ln_vision, where the Frame-Prompter's gate is."""
         import torch
         import torch.nn.functional as F
-        from torch.nn.utils import clip_grad_norm_
 
         rows, colours = self._looked(seen), seen.colours
         with torch.no_grad():
@@ -163,7 +155,6 @@ class QFormerTrainer:
         plain = torch.arange(len(colours))[~crossed]
         self.model.train()
         for step in range(steps):
-            self.optimizer.param_groups[0]["lr"] = _rate(step, steps)
             which = torch.randint(len(colours), (_QUERY_ROWS,), generator=self.generator)
             other = plain[torch.randint(len(plain), (_QUERY_ROWS,), generator=self.generator)]
             strength = strengths(self.rng, _QUERY_ROWS)
@@ -174,11 +165,7 @@ class QFormerTrainer:
             logits, _ = self.model.answer_loss(tokens, batch)
             loss = letter_loss(logits, batch, sureness(strength) * crossed[which])
             loss = loss + F.mse_loss(tokens[:, 0], torch.lerp(wanted[other], wanted[which], part)) / size
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            clip_grad_norm_(self.trained, 1.0)
-            self.optimizer.step()
-            on_step(step, float(loss.detach()))
+            on_step(step, self.descent.step(loss, lr=_rate(step, steps)))
         self.model.eval()
 
     def accuracy(self, unseen: Stills) -> float:

@@ -23,6 +23,7 @@ from vidalign.data.shapes.questions import Question
 from vidalign.data.shapes.world import COLOURS, FLASH, Frame
 from vidalign.models.vila import prompts, tower
 from vidalign.models.vila.sizes import SIZES
+from vidalign.runners.shapes.descent import Descent
 from vidalign.runners.shapes.settings import OnStep
 from vidalign.text.fast_tokenizers import FastTokenizer, train_fast_tokenizer
 
@@ -96,24 +97,17 @@ class ReaderTrainer:
         # which option is the right one after the last.
         sizes = {"word": DIMS.t5["vocab_size"], "letter": 4, "right": 1}
         self.heads = nn.ModuleDict({name: nn.Linear(width, size, bias=False) for name, size in sizes.items()})
-        self.trained = [*self.t5.parameters(), *self.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+        self.descent = Descent([*self.t5.parameters(), *self.heads.parameters()])
         self._colours = {words.one_id(colour) for colour in COLOURS}
 
     def train(self, *, steps: int, on_step: OnStep) -> None:
         """Look-ups alone until they are solved (at most half the steps), then frames."""
-        from torch.nn.utils import clip_grad_norm_
-
         look_up = 1.0
         for step in range(steps):
             alone = look_up > _SOLVED and step < steps // 2
-            self.optimizer.param_groups[0]["lr"] = _PEAK * min(1, (step + 1) / 50) * _faded(step / steps)
             answer, helps = self._losses(*(self._look_ups() if alone else self._framed(self._count())))
             look_up = 0.9 * look_up + 0.1 * float(answer.detach())
-            self.optimizer.zero_grad(set_to_none=True)
-            (answer + helps).backward()
-            clip_grad_norm_(self.trained, 1.0)
-            self.optimizer.step()
+            self.descent.step(answer + helps, lr=_PEAK * min(1, (step + 1) / 50) * _faded(step / steps))
             on_step(step, float(answer.detach()))
         self.t5.eval().requires_grad_(False)
 

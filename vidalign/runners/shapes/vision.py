@@ -6,7 +6,7 @@ It is an EVA ViT of small size and is stored in that model's own layout, for sys
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from vidalign.data.shapes.draw import draw
 from vidalign.data.shapes.world import SLOT_FRAMES, Clip
 from vidalign.media.transforms import normalize_clip
 from vidalign.runners.shapes.clip import FILLERS
+from vidalign.runners.shapes.descent import Descent, cosine
+from vidalign.runners.shapes.settings import OnStep
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +35,7 @@ def train_vision(
     *,
     steps: int,
     seed: int,
-    on_step: Callable[[int, float], None],
+    on_step: OnStep,
 ) -> dict[str, Any]:
     """Write `eva_vit.pth` and `sizes.json`; returns the share of caption words read rightly on unseen clips.
 
@@ -41,7 +43,6 @@ def train_vision(
     """
     import torch
     from torch import nn
-    from torch.nn.utils import clip_grad_norm_
 
     generator = torch.Generator().manual_seed(draw_seed(seed, 0, "", "shapes vision"))
     tower = EvaViT(**SIZES)
@@ -50,18 +51,12 @@ def train_vision(
     read = nn.Linear(SIZES["dim"], len(words))
     norm = nn.LayerNorm(SIZES["dim"])
     pixels, targets = _stills(clips), _present(clips, words)
-    trained = [*tower.parameters(), *read.parameters(), *norm.parameters()]
-    optimizer = torch.optim.AdamW(trained, lr=_PEAK, betas=(0.9, 0.98), weight_decay=0.01)
+    descent = Descent([*tower.parameters(), *read.parameters(), *norm.parameters()])
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = _PEAK * min(1.0, step / 20) * (1 + math.cos(math.pi * step / steps)) / 2
         which = torch.randint(len(pixels), (_ROWS,), generator=generator)
         said = read(norm(tower(normalize_clip(pixels[which])).mean(1)))
         loss = nn.functional.binary_cross_entropy_with_logits(said, targets[which], reduction="sum") / _ROWS
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        on_step(step, float(loss.detach()))
+        on_step(step, descent.step(loss, lr=cosine(_PEAK, step, steps)))
     with torch.inference_mode():
         said = torch.cat([read(norm(tower(normalize_clip(part)).mean(1))) for part in _stills(unseen).split(256)]) > 0
     there = _present(unseen, words) > 0
