@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -240,22 +241,39 @@ def test_one_odd_reply_costs_nobody_else(tmp_path):
     assert [one.parsed for one in verdicts] == [True, False, True] and len(asked) == 3
 
 
-def test_replies_that_came_beside_a_failure_are_kept(tmp_path):
-    come = threading.Event()
+def test_a_reply_is_kept_at_once_also_behind_a_slow_request_and_beside_a_failure(tmp_path):
+    """A process that is killed while the first request hangs has lost no reply of the others."""
+    path = tmp_path / "j.jsonl"
 
     def ask(messages):
         if "first" in str(messages):
-            assert come.wait(30)
+            until = time.monotonic() + 10
+            while not (path.is_file() and path.read_text().endswith("\n")):
+                assert time.monotonic() < until, "the other reply is not on disk"
+                time.sleep(0.01)
             raise ConnectionError("refused")
-        come.set()
         return Reply(YES)
 
-    judge = ChatJudge("j", ask, store=ReplyStore(tmp_path / "j.jsonl"), parallel=2)
+    judge = ChatJudge("j", ask, store=ReplyStore(path), parallel=2)
     items = [item("1", "first"), item("2", "second")]
     with pytest.raises(ConnectionError) as raised:
         judge.judge(items)
-    assert raised.value.__notes__ == [f"while judging {items[0].uid}"]
-    assert judge.key(items[1]) in ReplyStore(tmp_path / "j.jsonl").replies
+    assert raised.value.__notes__ == [f"while judging 1, replies in {path}"]
+    assert judge.key(items[1]) in ReplyStore(path).replies
+
+
+def test_after_a_failure_nothing_more_is_asked(tmp_path):
+    asked = []
+
+    def ask(messages):
+        asked.append(messages)
+        time.sleep(0.05)
+        raise ConnectionError("refused")
+
+    judge = ChatJudge("j", ask, store=ReplyStore(tmp_path / "j.jsonl"))
+    with pytest.raises(ConnectionError):
+        judge.judge([item(str(n), f"answer {n}") for n in range(50)])
+    assert len(asked) < 50
 
 
 def test_the_closing_table_shows_scores_out_of_5_and_shares_as_percentages():

@@ -142,6 +142,11 @@ class DatasetInfo:
     submission: str | None = None
 
 
+def native_id(uid: str) -> str:
+    """The id that the benchmark's own files use: a uid without `<dataset>/<split>/`."""
+    return uid.split("/", 2)[-1]
+
+
 def footage(sample: Sample) -> Hashable:
     """What a Sample shows: its video and the part that is meant. Parts of one file are as different as two files."""
     return sample.uid if sample.media is None else (sample.media.video_id, sample.span)

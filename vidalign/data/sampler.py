@@ -5,12 +5,12 @@ The order depends on (seed, epoch) only: not on the number of loader workers, no
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from vidalign.common.errors import TrainingError
+from vidalign.common.io import content_key
 from vidalign.common.rng import draw_seed
 from vidalign.common.sample import Sample
 
@@ -106,10 +106,7 @@ class TrainSampler:
 
 def rows_key(samples: Iterable[Sample]) -> str:
     """Sixteen hex digits that name training samples by their uids and true answers, in order."""
-    digest = hashlib.sha256()
-    for one in samples:
-        digest.update(f"{one.uid}\0{one.answer_idx}\0{one.answer}\0{one.label}\n".encode())
-    return digest.hexdigest()[:16]
+    return content_key(*((one.uid, one.answer_idx, one.answer, one.label) for one in samples))
 
 
 class EvalSampler:

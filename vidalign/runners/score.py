@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vidalign.common.errors import ConfigError, DataError
 from vidalign.common.io import finite
 from vidalign.common.record import Record
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, native_id
 from vidalign.runners.annotations import ReadSplit, dataset_name, read_annotations
 from vidalign.runners.score_metrics import Predictions, metrics_of, one_task
 from vidalign.scoring.official import FORMATS, Format, read_predictions
@@ -156,11 +156,11 @@ def _split_of_records(path: Path) -> str | None:
 
 def _renamed(records: list[Record], samples: Sequence[Sample]) -> list[Record]:
     """Records of the same rows read under another split name (a file given by itself) get the samples' uids."""
-    wanted = {sample.uid.split("/", 2)[2]: sample.uid for sample in samples}
+    wanted = {native_id(sample.uid): sample.uid for sample in samples}
     known = {sample.uid for sample in samples}
     if all(record.uid in known for record in records):
         return records
-    natives = [record.uid.split("/", 2)[-1] for record in records]
+    natives = [native_id(record.uid) for record in records]
     if not all(native in wanted for native in natives):
         return records
     return [replace(record, uid=wanted[native]) for record, native in zip(records, natives, strict=True)]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from vidalign.common.errors import DataError
@@ -91,6 +92,7 @@ class ChatJudge:
         self.name = f"{name}-lenient" if lenient else name
         self.model, self.ask, self.store = name, ask, store
         self.attempts, self.parallel, self.lenient = attempts, parallel, lenient
+        self._storing = Lock()
 
     def judge(self, items: Sequence[Item]) -> list[Verdict]:
         """One verdict per item, in order; items that were judged before are not asked again."""
@@ -108,22 +110,24 @@ class ChatJudge:
         return reply_key(self.model, item)
 
     def _round(self, items: dict[str, Item]) -> None:
+        """Ask for each item once. After a failure nothing more is asked; what is under way is still kept."""
         with ThreadPoolExecutor(self.parallel) as pool:
-            asked = [(key, item, pool.submit(self.ask, item.messages)) for key, item in items.items()]
-            for number, (key, item, future) in enumerate(asked):
-                try:
-                    self.store.add(item, key, future.result(), model=self.model)
-                except BaseException as error:
-                    error.add_note(f"while judging {item.uid}")
-                    pool.shutdown(cancel_futures=True)
-                    self._keep(asked[number + 1 :])
-                    raise
+            asked = [pool.submit(self._ask, key, item) for key, item in items.items()]
+            try:
+                for one in as_completed(asked):
+                    one.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
-    def _keep(self, asked: Sequence[tuple[str, Item, Future[Reply]]]) -> None:
-        """Store the replies that came while another failed: they are paid for."""
-        for key, item, future in asked:
-            if not future.cancelled() and future.exception() is None:
-                self.store.add(item, key, future.result(), model=self.model)
+    def _ask(self, key: str, item: Item) -> None:
+        """A reply is paid for: it is on disk before this thread asks for another."""
+        try:
+            reply = self.ask(item.messages)
+            with self._storing:
+                self.store.add(item, key, reply, model=self.model)
+        except Exception as error:
+            error.add_note(f"while judging {item.uid}, replies in {self.store.path}")
+            raise
 
     def _is_open(self, key: str, item: Item) -> bool:
         given = self.store.replies.get(key, [])

@@ -17,7 +17,7 @@ from typing import Any
 from vidalign.common.errors import DataError
 from vidalign.common.io import first_repeated
 from vidalign.common.record import Record
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, native_id
 from vidalign.scoring import activitynet_qa, moments, multiple_choice_official, wups
 from vidalign.scoring.record_checks import check_records
 
@@ -48,7 +48,7 @@ def read_predictions(path: Path, samples: Sequence[Sample], *, dataset: str) -> 
     form = FORMATS.get(dataset, Format())
     if form.read is None:
         raise DataError(f"{path}: not a file of prediction records, and no official format of {dataset} is known")
-    natives = {native_id(sample): sample for sample in samples}
+    natives = {native_id(sample.uid): sample for sample in samples}
     records = []
     try:
         for native, record in form.read(content, natives):
@@ -59,11 +59,6 @@ def read_predictions(path: Path, samples: Sequence[Sample], *, dataset: str) -> 
         wanted = (form.read.__doc__ or "").strip()
         raise DataError(f"{path}: not the official prediction format of {dataset}: {wanted} ({error!r})") from error
     return records, "official"
-
-
-def native_id(sample: Sample) -> str:
-    """The id that the benchmark's own files use: a uid without `<dataset>/<split>/`."""
-    return sample.uid.split("/", 2)[2]
 
 
 def parse(path: Path) -> tuple[Any, list[int]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from vidalign.common.errors import DataError
 from vidalign.common.record import Record
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, native_id
 
 # Sample.task -> what its metrics read of a usable record: of each group of fields one. Retrieval reads embeddings.
 _CLASS = (("pred_idx",), ("answer_idx",))
@@ -32,12 +32,12 @@ def check_records(records: Sequence[Record], places: Sequence[str], samples: Seq
     A failed record needs no prediction. Records of no sample at all are left to `exactly_one_each`.
     """
     own = {sample.uid: sample for sample in samples}
-    natives = {uid.split("/", 2)[-1]: sample for uid, sample in own.items()}
+    natives = {native_id(uid): sample for uid, sample in own.items()}
     classes = answered_in_classes(records)
     letters = dataset == "mvbench" and any(record.pred_text is not None for record in records)
     for record, place in zip(records, places, strict=True):
         # A file read by itself may give its split another name.
-        sample = own.get(record.uid) or natives.get(record.uid.split("/", 2)[-1])
+        sample = own.get(record.uid) or natives.get(native_id(record.uid))
         if sample is None:
             continue
         read = _CLASS if classes and sample.task == "open_qa" else _READ.get(sample.task, ())

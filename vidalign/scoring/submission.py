@@ -9,12 +9,12 @@ from typing import Any
 from vidalign.common.errors import ConfigError, unknown
 from vidalign.common.io import atomic_write, json_line, write_json
 from vidalign.common.record import Record
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, native_id
 
 
 def answer_index(records: Sequence[Record], samples: Sequence[Sample]) -> dict[str, int]:
     """TVQA, EgoSchema: {native id: index of the chosen option}. A failed sample is left out and counts as missing."""
-    native = {sample.uid: sample.uid.split("/", 2)[2] for sample in samples}
+    native = {sample.uid: native_id(sample.uid) for sample in samples}
     usable = (record for record in records if record.status == "ok" and record.pred_idx is not None)
     return {native[record.uid]: record.pred_idx for record in usable}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from vidalign.common.errors import DataError, unknown
-from vidalign.common.sample import QA, DatasetInfo, Media, Sample
+from vidalign.common.sample import QA, DatasetInfo, Media, Sample, native_id
 from vidalign.data.sets.base import Builder
 from vidalign.data.shapes.builder import Shapes
 from vidalign.data.shapes.questions import GROUPS, questions_of
@@ -67,7 +67,7 @@ def _with_questions(clip: Clip) -> Sample:
 
 
 def _as_text(sample: Sample, clip: Clip, split: str) -> Sample:
-    native = sample.uid.split("/", 2)[2]
+    native = native_id(sample.uid)
     return replace(
         sample,
         uid=f"{DATASET}/{split}/{native}",

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, native_id
 from vidalign.models.topa.processor import PromptProcessor
 from vidalign.models.topa.prompts import open_answer, spoken_answer, summary_text
 from vidalign.models.topa.questions import Draws, answers_openly
@@ -115,7 +115,7 @@ def _answer(sample: Sample) -> int:
 
 def _names(sample: Sample) -> tuple[str, str]:
     """`vid` and `qid`: native ids in NExT-QA and in the sets that are named by question, row numbers elsewhere."""
-    native = sample.uid.split("/", 2)[2]
+    native = native_id(sample.uid)
     if sample.dataset in _NAMED_BY_UID:
         return native, native
     if sample.dataset == "nextqa":

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vidalign.common.errors import ConfigError, DataError
 from vidalign.common.rng import draw_seed
-from vidalign.common.sample import Sample
+from vidalign.common.sample import Sample, footage
 from vidalign.models.video_panda.alignment import plan_alignment
 from vidalign.models.video_panda.boxes import Box
 from vidalign.models.video_panda.frames import make_clip
@@ -93,7 +93,7 @@ class ConversationProcessor:
             "ids": ids,
             "labels": labels,
             "clip": clip,
-            "place": _place(sample),
+            "place": None if sample.media is None else (sample.media.path or sample.media.video_id, sample.span),
         }
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -195,7 +195,7 @@ class ConversationProcessor:
         Changed: drawn by (seed, epoch, sample), not from a process's stream; at evaluation (`eval_flip`) by clip, so
         that all questions about a clip see the same picture, which a batch computes once.
         """
-        name = sample.uid if self.train else str(_place(sample))
+        name = sample.uid if self.train else str(footage(sample))
         draw = random.Random(draw_seed(self.seed, epoch, name, "flip"))
         student, teacher = draw.random() < self.flip, draw.random() < self.flip
         return student, student if self.sync_flip else teacher
@@ -226,11 +226,6 @@ def answer_of(sample: Sample) -> str | None:
         index = sample.answer_idx
         return None if index is None else f"{CHOSEN}{letter(index)[1:]} {sample.options[index]}"
     return next(iter(sample.texts), None) if sample.task == "caption" else sample.answer
-
-
-def _place(sample: Sample) -> tuple[str, tuple[float, float] | None] | None:
-    """What tells clips apart."""
-    return None if sample.media is None else (sample.media.path or sample.media.video_id, sample.span)
 
 
 def build_processor(
